@@ -1,0 +1,13 @@
+# The optional components, one line each. The build and the installed package both read this table.
+#
+#   llmkit_component(NAME          makes llmkit::NAME and the option LLMKIT_NAME
+#       PACKAGE p VERSION v        what find_package looks for
+#       LINK targets...            what users of the component link with
+#       HEADERS headers...         the headers, below include/llmkit, that need it
+#       DEBIAN package)            for the message when it is missing
+if(NOT COMMAND llmkit_component)
+    include(${CMAKE_CURRENT_LIST_DIR}/component.cmake)
+endif()
+
+llmkit_component(tls PACKAGE OpenSSL VERSION 1.1.1 LINK OpenSSL::SSL OpenSSL::Crypto
+                 HEADERS transport/tls.hpp DEBIAN libssl-dev)

@@ -1,0 +1,3 @@
+#include <llmkit/core/facts.hpp>
+
+int other() { return llmkit::token_usage{}.known ? 1 : 0; }
