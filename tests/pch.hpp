@@ -19,8 +19,8 @@
 #include <variant>
 #include <vector>
 
-#include <asio.hpp>
 #include <fmt/format.h>
+#include <asio.hpp>
 #include <nlohmann/json.hpp>
 
 #include "test.hpp"
