@@ -1,0 +1,237 @@
+// llmkit/detail/json_string.hpp: find the end of a JSON string fast, and turn it into text.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "llmkit/detail/utf8.hpp"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace llmkit::detail {
+
+#if defined(__SSE2__)
+/// What 16 bytes at `p` hold, one bit a byte.
+struct json_block {
+    explicit json_block(const char* p) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+        const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+        const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+        const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+        const __m128i special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
+        stops = static_cast<unsigned>(_mm_movemask_epi8(special));
+        high = static_cast<unsigned>(_mm_movemask_epi8(bytes));
+    }
+    bool non_ascii_before_stop() const { return (high & ((stops & (0U - stops)) - 1U)) != 0; }
+
+    unsigned stops;  // bytes that a string cannot hold as they are
+    unsigned high;   // bytes with their high bit set
+};
+#endif
+
+/// The first byte in [p, end) that a JSON string cannot hold as it is: a quote, a backslash or a
+/// control character; `end` when there is none. `non_ascii` becomes true when a byte before it has
+/// its high bit set.
+inline const char* find_json_special(const char* p, const char* end, bool& non_ascii) {
+#if defined(__SSE2__)
+    for (; end - p >= 16; p += 16) {
+        const json_block block(p);
+        if (block.stops != 0) {
+            non_ascii |= block.non_ascii_before_stop();
+            return p + std::countr_zero(block.stops);
+        }
+        non_ascii |= block.high != 0;
+    }
+#endif
+    if constexpr (std::endian::native == std::endian::little) {
+        constexpr std::uint64_t ones = 0x0101010101010101U;
+        constexpr std::uint64_t tops = ones << 7U;
+        for (; end - p >= 8; p += 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, p, sizeof word);
+            const std::uint64_t no_quote = word ^ (ones * '"');
+            const std::uint64_t no_backslash = word ^ (ones * '\\');
+            // A borrow can only mark bytes above the first true mark, so the lowest is right.
+            const std::uint64_t stops =
+                (((no_quote - ones) & ~no_quote) | ((no_backslash - ones) & ~no_backslash) |
+                 ((word - ones * 0x20) & ~word)) &
+                tops;
+            if (stops != 0) {
+                non_ascii |= (word & tops & ((stops & (0U - stops)) - 1U)) != 0;
+                return p + std::countr_zero(stops) / 8;
+            }
+            non_ascii |= (word & tops) != 0;
+        }
+    }
+    for (; p != end; ++p) {
+        const auto byte = static_cast<unsigned char>(*p);
+        if (byte < 0x20 || byte == '"' || byte == '\\') return p;
+        non_ascii |= byte >= 0x80;
+    }
+    return end;
+}
+
+/// The value of four hexadecimal digits at `p`, or -1.
+constexpr std::int32_t hex4(const char* p) {
+    std::int32_t value = 0;
+    for (int i = 0; i < 4; ++i) {
+        const char c = p[i];
+        std::int32_t digit = 0;
+        if (c >= '0' && c <= '9') {
+            digit = c - '0';
+        } else if (c >= 'a' && c <= 'f') {
+            digit = c - 'a' + 10;
+        } else if (c >= 'A' && c <= 'F') {
+            digit = c - 'A' + 10;
+        } else {
+            return -1;
+        }
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/// scan_json_string for whatever is not short and plain.
+inline const char* scan_long_json_string(const char* p, const char* end, bool& escaped) {
+    const char* const begin = p;
+    bool non_ascii = false;
+    escaped = false;
+    for (;;) {
+        p = find_json_special(p, end, non_ascii);
+        if (p == end) return nullptr;
+        if (*p == '"') break;
+        if (*p != '\\' || end - p < 2) return nullptr;
+        escaped = true;
+        switch (p[1]) {
+            case '"':
+            case '\\':
+            case '/':
+            case 'b':
+            case 'f':
+            case 'n':
+            case 'r':
+            case 't':
+                p += 2;
+                break;
+            case 'u':
+                if (end - p < 6 || hex4(p + 2) < 0) return nullptr;
+                p += 6;
+                break;
+            default:
+                return nullptr;
+        }
+    }
+    if (non_ascii && !valid_utf8({begin, static_cast<std::size_t>(p - begin)})) return nullptr;
+    return p;
+}
+
+/// The closing quote of a JSON string whose first byte behind the opening quote is `p`; null when
+/// the string is malformed (RFC 8259 section 7, and its text must be UTF-8) or has no end.
+inline const char* scan_json_string(const char* p, const char* end, bool& escaped) {
+    escaped = false;
+#if defined(__SSE2__)
+    // Most strings of an answer are names and short words: one look at 16 bytes settles them.
+    if (end - p >= 16) {
+        const json_block block(p);
+        if (block.stops != 0) {
+            const char* const stop = p + std::countr_zero(block.stops);
+            if (*stop == '"' && !block.non_ascii_before_stop()) return stop;
+        }
+    }
+#endif
+    return scan_long_json_string(p, end, escaped);
+}
+
+/// One escape sequence of a *validated* string, `p` at its backslash: gives its code and moves `p`
+/// behind it. A pair of surrogates is one code; a lone surrogate is given as it is.
+constexpr char32_t take_escape(const char*& p, const char* end) {
+    const char kind = p[1];
+    p += 2;
+    switch (kind) {
+        case 'b':
+            return U'\b';
+        case 'f':
+            return U'\f';
+        case 'n':
+            return U'\n';
+        case 'r':
+            return U'\r';
+        case 't':
+            return U'\t';
+        case 'u':
+            break;
+        default:
+            return static_cast<unsigned char>(kind);
+    }
+    const auto code = static_cast<char32_t>(hex4(p));
+    p += 4;
+    if (code < 0xD800 || code > 0xDBFF || end - p < 6 || p[0] != '\\' || p[1] != 'u') return code;
+    const auto low = static_cast<char32_t>(hex4(p + 2));
+    if (low < 0xDC00 || low > 0xDFFF) return code;
+    p += 6;
+    return 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
+}
+
+constexpr bool is_surrogate(char32_t code) { return code >= 0xD800 && code <= 0xDFFF; }
+
+/// Appends the text of a string's validated inside (what stands between the quotes) to `out`. A
+/// lone surrogate becomes U+FFFD, so that `out` stays UTF-8.
+///
+///     std::string text;
+///     unescape(R"(caf\u00e9)", text);  // café
+inline void unescape(std::string_view raw, std::string& out) {
+    const char* p = raw.data();
+    const char* const end = p + raw.size();
+    while (p != end) {
+        const auto* escape =
+            static_cast<const char*>(std::memchr(p, '\\', static_cast<std::size_t>(end - p)));
+        if (escape == nullptr) {
+            out.append(p, end);
+            return;
+        }
+        out.append(p, escape);
+        p = escape;
+        const char32_t code = take_escape(p, end);
+        if (is_surrogate(code)) {
+            out.append(replacement_character);
+        } else {
+            char bytes[4];
+            out.append(bytes, put_utf8(bytes, code));
+        }
+    }
+}
+
+/// A validated JSON string where it stands in the document, still escaped when `escaped`.
+///
+/// The view lives as long as the scanned text.
+struct json_string {
+    std::string_view raw;  ///< without the quotes
+    bool escaped = false;
+
+    void append_to(std::string& out) const {
+        if (escaped) {
+            unescape(raw, out);
+        } else {
+            out.append(raw);
+        }
+    }
+    std::string str() const {
+        std::string out;
+        append_to(out);
+        return out;
+    }
+    bool empty() const { return raw.empty(); }
+
+    /// Compares the text that is meant, so that `"\u0061"` equals `a`.
+    friend bool operator==(const json_string& left, std::string_view right) {
+        return left.escaped ? left.str() == right : left.raw == right;
+    }
+};
+
+}  // namespace llmkit::detail
