@@ -1,6 +1,6 @@
 # What llmkit stands on. Each is taken from whoever includes llmkit, else from the system, else from
-# its upstream. The last way needs the network, so the tests do not cover it; the versions are the
-# ones that the tests run with.
+# its upstream. The download itself is not tested, for it needs the network: the tests put local
+# folders in its place. The versions are those of Debian 12, which everything else is tested with.
 include(FetchContent)
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)  # or a parent project would not see what we found
 

@@ -80,6 +80,35 @@ elseif(HOW STREQUAL "component_unavailable")
         -D CMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
     refused("LLMKIT_TLS is ON, but OpenSSL 1.1.1 was not found" ${command})
 
+elseif(HOW STREQUAL "fetched")
+    # Nothing installed: local folders stand in for what would come from the upstreams.
+    set(stand_ins "")
+    foreach(name IN ITEMS Asio nlohmann_json fmt xxHash)
+        string(TOUPPER ${name} upper)
+        file(MAKE_DIRECTORY ${work}/upstream/${name})
+        list(APPEND stand_ins -D CMAKE_DISABLE_FIND_PACKAGE_${name}=ON
+            -D FETCHCONTENT_SOURCE_DIR_${upper}=${work}/upstream/${name})
+    endforeach()
+    file(MAKE_DIRECTORY ${work}/upstream/Asio/asio/include)
+    file(WRITE ${work}/upstream/nlohmann_json/CMakeLists.txt
+        "add_library(nlohmann_json INTERFACE)\n"
+        "add_library(nlohmann_json::nlohmann_json ALIAS nlohmann_json)\n")
+    file(WRITE ${work}/upstream/fmt/CMakeLists.txt
+        "add_library(fmt-header-only INTERFACE)\n"
+        "target_compile_definitions(fmt-header-only INTERFACE FMT_HEADER_ONLY=1)\n"
+        "add_library(fmt::fmt-header-only ALIAS fmt-header-only)\n")
+    configure(command -D LLMKIT_HOW=subdirectory -D LLMKIT_SOURCE=${SOURCE} -D LLMKIT_INSTALL=ON
+        ${stand_ins})
+    execute_process(COMMAND ${command} OUTPUT_VARIABLE out ECHO_OUTPUT_VARIABLE COMMAND_ERROR_IS_FATAL ANY)
+    foreach(text IN ITEMS "fetching asio-1-22-1" "fetching v3.11.2" "fetching 9.1.0" "fetching v0.8.1"
+            "no install rules")
+        if(NOT out MATCHES "${text}")
+            message(FATAL_ERROR "configuring should say: ${text}")
+        endif()
+    endforeach()
+    run(${CMAKE_COMMAND} --build ${work}/build)
+    run(${work}/build/consumer)
+
 else()
     message(FATAL_ERROR "no such way: ${HOW}")
 endif()

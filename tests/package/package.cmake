@@ -15,6 +15,7 @@ llmkit_package_test(component_unavailable)
 if(TARGET llmkit::tls)  # the consumer uses it
     llmkit_package_test(subdirectory)
     llmkit_package_test(plain)
+    llmkit_package_test(fetched)
     if(LLMKIT_INSTALL)
         llmkit_package_test(installed)
         llmkit_package_test(component_unknown)
