@@ -136,7 +136,7 @@ private:
 
     std::vector<std::uint64_t> counts_;  // by place, as far as used
     std::uint64_t count_ = 0;
-    double sum_ = 0;  // 64 bits of ns would wrap after 584 years of calls, which a gateway reaches
+    double sum_ = 0;
     std::uint64_t min_ = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t max_ = 0;
 };
@@ -156,7 +156,10 @@ public:
     void record(std::chrono::nanoseconds length) noexcept {
         const std::uint64_t ns = detail::whole_ns(length);
         counts_[detail::histogram_scale::place_of(ns)].fetch_add(1, std::memory_order_relaxed);
-        sum_.fetch_add(static_cast<double>(ns), std::memory_order_relaxed);
+        // 64 bits wrap after 584 years of calls, which a gateway reaches.
+        if (sum_.fetch_add(ns, std::memory_order_relaxed) + ns < ns) {
+            wraps_.fetch_add(1, std::memory_order_relaxed);
+        }
         for (auto seen = min_.load(std::memory_order_relaxed);
              ns < seen && !min_.compare_exchange_weak(seen, ns, std::memory_order_relaxed);) {
         }
@@ -175,7 +178,8 @@ public:
             if (const auto n = counts_[i].load(std::memory_order_relaxed); n > 0) now.add(i, n);
         }
         if (now.count_ == 0) return histogram_snapshot();
-        now.sum_ = sum_.load(std::memory_order_relaxed);
+        now.sum_ = static_cast<double>(sum_.load(std::memory_order_relaxed)) +
+                   static_cast<double>(wraps_.load(std::memory_order_relaxed)) * 0x1p64;
         now.min_ = min_.load(std::memory_order_relaxed);
         now.max_ =
             std::max(max_.load(std::memory_order_relaxed), detail::histogram_scale::from(used - 1));
@@ -185,7 +189,8 @@ public:
 
 private:
     std::array<std::atomic<std::uint64_t>, detail::histogram_scale::places> counts_{};
-    std::atomic<double> sum_ = 0;
+    std::atomic<std::uint64_t> sum_ = 0;
+    std::atomic<std::uint64_t> wraps_ = 0;
     std::atomic<std::uint64_t> min_ = std::numeric_limits<std::uint64_t>::max();
     std::atomic<std::uint64_t> max_ = 0;
 };
