@@ -1,0 +1,246 @@
+// llmkit/core/chat_request.hpp: a chat request, written member by member.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <llmkit/core/call_builder.hpp>
+#include <llmkit/core/chat.hpp>
+#include <llmkit/core/request.hpp>
+#include <llmkit/detail/json_write.hpp>
+
+namespace llmkit {
+
+/// Builds the body of a chat completion and the call's options.
+///
+///     auto ask = llmkit::chat_request("gpt-4o-mini")
+///                    .system("Answer in one word.")
+///                    .user("What is the capital of France?")
+///                    .temperature(0)
+///                    .max_tokens(8);
+///
+/// The body is written as text at once; nothing is parsed. `set` reaches every field that has no
+/// function of its own, and replaces what was set before. Text that is not UTF-8 is mended with
+/// U+FFFD. Not thread-safe; copy it to use it twice.
+class chat_request : public call_builder<chat_request> {
+public:
+    explicit chat_request(std::string model) { write("model", std::string_view(model)); }
+
+    chat_request& system(std::string_view text) & { return say("system", text); }
+    chat_request&& system(std::string_view text) && { return std::move(system(text)); }
+    chat_request& user(std::string_view text) & { return say("user", text); }
+    chat_request&& user(std::string_view text) && { return std::move(user(text)); }
+    chat_request& assistant(std::string_view text) & { return say("assistant", text); }
+    chat_request&& assistant(std::string_view text) && { return std::move(assistant(text)); }
+
+    /// A user's message with a picture: an https or data URL.
+    chat_request& image(std::string_view text, std::string_view url) & {
+        std::string content = R"([{"type":"text","text":)";
+        detail::write_json(content, text);
+        content += R"(},{"type":"image_url","image_url":{"url":)";
+        detail::write_json(content, url);
+        content += "}}]";
+        return message_json("user", content);
+    }
+    chat_request&& image(std::string_view text, std::string_view url) && {
+        return std::move(image(text, url));
+    }
+
+    /// The answer of a tool to the call `id` that the model made.
+    chat_request& tool_result(std::string_view id, std::string_view content) & {
+        std::string& out = next_message();
+        out += R"({"role":"tool","tool_call_id":)";
+        detail::write_json(out, id);
+        out += R"(,"content":)";
+        detail::write_json(out, content);
+        out += '}';
+        return *this;
+    }
+    chat_request&& tool_result(std::string_view id, std::string_view content) && {
+        return std::move(tool_result(id, content));
+    }
+    /// What the model said before, tool calls included, to go on from there.
+    chat_request& assistant(const completion& said) & {
+        std::string& out = next_message();
+        out += R"({"role":"assistant","content":)";
+        if (said.text().empty() && !said.tool_calls().empty()) {
+            out += "null";
+        } else {
+            detail::write_json(out, std::string_view(said.text()));
+        }
+        if (!said.tool_calls().empty()) {
+            out += R"(,"tool_calls":[)";
+            for (const auto& call : said.tool_calls()) {
+                if (out.back() != '[') out += ',';
+                out += R"({"id":)";
+                detail::write_json(out, std::string_view(call.id));
+                out += R"(,"type":"function","function":{"name":)";
+                detail::write_json(out, std::string_view(call.name));
+                out += R"(,"arguments":)";
+                detail::write_json(out, std::string_view(call.arguments));
+                out += "}}";
+            }
+            out += ']';
+        }
+        out += '}';
+        return *this;
+    }
+    chat_request&& assistant(const completion& said) && { return std::move(assistant(said)); }
+
+    /// A message in the provider's own JSON.
+    chat_request& message(const nlohmann::json& whole) & {
+        next_message() += whole.dump(-1, ' ', false, replace_bad);
+        return *this;
+    }
+    chat_request&& message(const nlohmann::json& whole) && { return std::move(message(whole)); }
+
+    /// A function that the model may call; `parameters` is its JSON schema.
+    chat_request& tool(std::string_view name, std::string_view description,
+                       const nlohmann::json& parameters) & {
+        tools_ += tools_.empty() ? "" : ",";
+        tools_ += R"({"type":"function","function":{"name":)";
+        detail::write_json(tools_, name);
+        tools_ += R"(,"description":)";
+        detail::write_json(tools_, description);
+        tools_ += R"(,"parameters":)" + parameters.dump(-1, ' ', false, replace_bad) + "}}";
+        return *this;
+    }
+    chat_request&& tool(std::string_view name, std::string_view description,
+                        const nlohmann::json& parameters) && {
+        return std::move(tool(name, description, parameters));
+    }
+
+    chat_request& temperature(double t) & { return write("temperature", t); }
+    chat_request&& temperature(double t) && { return std::move(temperature(t)); }
+    chat_request& top_p(double p) & { return write("top_p", p); }
+    chat_request&& top_p(double p) && { return std::move(top_p(p)); }
+    /// At most this many tokens of answer.
+    chat_request& max_tokens(int count) & { return write("max_tokens", count); }
+    chat_request&& max_tokens(int count) && { return std::move(max_tokens(count)); }
+    chat_request& seed(std::int64_t s) & { return write("seed", s); }
+    chat_request&& seed(std::int64_t s) && { return std::move(seed(s)); }
+    chat_request& stop(std::string_view sequence) & { return write("stop", sequence); }
+    chat_request&& stop(std::string_view sequence) && { return std::move(stop(sequence)); }
+    /// `{"type":"json_object"}` or a JSON schema.
+    chat_request& response_format(const nlohmann::json& format) & {
+        return set("response_format", format);
+    }
+    chat_request&& response_format(const nlohmann::json& format) && {
+        return std::move(response_format(format));
+    }
+    /// Any other top-level field, as JSON.
+    chat_request& set(std::string_view field, const nlohmann::json& value) & {
+        return put(field, value.dump(-1, ' ', false, replace_bad));
+    }
+    chat_request&& set(std::string_view field, const nlohmann::json& value) && {
+        return std::move(set(field, value));
+    }
+
+    /// The body as it will be sent.
+    std::string body() const {
+        std::string out = "{";
+        for (const auto& [name, value] : fields_) {
+            if (out.size() > 1) out += ',';
+            detail::write_json(out, std::string_view(name));
+            out += ':';
+            out += value;
+            if (name == "model" && !messages_.empty()) out += ",\"messages\":[" + messages_ + ']';
+        }
+        if (!tools_.empty()) out += ",\"tools\":[" + tools_ + ']';
+        out += '}';
+        return out;
+    }
+    /// The request that a service takes.
+    request to_request() const {
+        request made("chat/completions", body());
+        made.options() = options();
+        return made;
+    }
+
+private:
+    static constexpr auto replace_bad = nlohmann::json::error_handler_t::replace;
+
+    std::string& next_message() {
+        if (!messages_.empty()) messages_ += ',';
+        return messages_;
+    }
+    chat_request& say(std::string_view role, std::string_view text) {
+        std::string& out = next_message();
+        out += R"({"role":")";
+        out += role;
+        out += R"(","content":)";
+        detail::write_json(out, text);
+        out += '}';
+        return *this;
+    }
+    chat_request& message_json(std::string_view role, std::string_view content) {
+        std::string& out = next_message();
+        out += R"({"role":")";
+        out += role;
+        out += R"(","content":)";
+        out += content;
+        out += '}';
+        return *this;
+    }
+    template <class Value>
+    chat_request& write(std::string_view field, Value value) {
+        std::string text;
+        detail::write_json(text, value);
+        return put(field, std::move(text));
+    }
+    chat_request& put(std::string_view field, std::string json) {
+        for (auto& [name, value] : fields_) {
+            if (name == field) return value = std::move(json), *this;
+        }
+        fields_.emplace_back(field, std::move(json));
+        return *this;
+    }
+
+    std::vector<std::pair<std::string, std::string>> fields_;  // "model" is the first
+    std::string messages_;
+    std::string tools_;
+};
+
+/// Builds an embeddings call.
+///
+///     auto found = co_await client.embed(embed_request("text-embedding-3-small")
+///                                            .input("a cat").input("a dog"));
+class embed_request : public call_builder<embed_request> {
+public:
+    explicit embed_request(std::string model) : model_(std::move(model)) {}
+
+    embed_request& input(std::string_view text) & {
+        if (!inputs_.empty()) inputs_ += ',';
+        detail::write_json(inputs_, text);
+        return *this;
+    }
+    embed_request&& input(std::string_view text) && { return std::move(input(text)); }
+    /// A shorter vector, where the model allows it.
+    embed_request& dimensions(int count) & { return dimensions_ = count, *this; }
+    embed_request&& dimensions(int count) && { return std::move(dimensions(count)); }
+
+    std::string body() const {
+        std::string out = "{\"model\":";
+        detail::write_json(out, std::string_view(model_));
+        out += ",\"input\":[" + inputs_ + ']';
+        if (dimensions_ > 0) out += ",\"dimensions\":" + std::to_string(dimensions_);
+        return out + '}';
+    }
+    request to_request() const {
+        request made("embeddings", body());
+        made.options() = options();
+        return made;
+    }
+
+private:
+    std::string model_;
+    std::string inputs_;
+    int dimensions_ = 0;
+};
+
+}  // namespace llmkit

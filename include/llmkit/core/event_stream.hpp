@@ -1,0 +1,194 @@
+// llmkit/core/event_stream.hpp: an answer's events, pulled one by one by whoever wants them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <llmkit/core/asio.hpp>
+#include <llmkit/core/event.hpp>
+
+namespace llmkit {
+
+/// How a stream ended.
+enum class outcome : std::uint8_t {
+    complete,   ///< the provider said everything
+    failed,     ///< it ended in an error
+    abandoned,  ///< the reader went away first
+};
+
+/// Where events come from. `next` is called by one reader at a time and not again after the end or
+/// a failure. Destroying a source frees at once what stands behind it.
+class stream_source {
+public:
+    virtual ~stream_source() = default;
+    virtual task<stream_item> next() = 0;
+    /// A hint: whether `next` has an event at hand and will not wait.
+    virtual bool ready() const { return false; }
+};
+
+/// Watches a stream that passes by, for layers that only look: no coroutine for each event.
+///
+/// `on_event` comes with every event before the reader gets it; `on_end` exactly once. Both must
+/// be quick and must not throw; they run where the reader runs, `abandoned` in its destructor.
+class stream_tap {
+public:
+    virtual ~stream_tap() = default;
+    virtual void on_event(const event&) {}
+    virtual void on_end(outcome, const error*) {}
+};
+
+/// An answer as a stream. A unary answer is a stream of one event.
+///
+///     while (auto item = co_await stream.next()) use(item->data());
+///     if (stream.failed()) report(stream.error());
+///
+/// Move-only; one reader at a time. Nothing is read ahead of the reader, so that a slow reader
+/// slows the sender. Destroying it cancels what stands behind it, synchronously.
+class event_stream {
+public:
+    event_stream() = default;  // ends at once
+    explicit event_stream(std::unique_ptr<stream_source> source) : source_(std::move(source)) {}
+    /// A whole answer that is already there: one event, no allocation.
+    explicit event_stream(event only) : ahead_(std::move(only)), single_(true) {}
+
+    event_stream(event_stream&& other) noexcept { take(other); }
+    event_stream& operator=(event_stream&& other) noexcept {
+        if (this != &other) {
+            abandon();
+            take(other);
+        }
+        return *this;
+    }
+    ~event_stream() { abandon(); }
+
+    /// The next event; false at the end and after a failure, then `failed()` tells them apart.
+    /// Throws only on the caller's cancellation.
+    task<stream_item> next() {
+        for (;;) {
+            if (state_ != state::open) co_return final_item();
+            stream_item item;
+            if (ahead_) {
+                item = std::move(*ahead_);
+                ahead_.reset();
+            } else if (source_) {
+                item = co_await source_->next();
+            }
+            observe(item);
+            if (hide_injected_ && item && item->facts().injected) continue;
+            co_return item;
+        }
+    }
+
+    /// Fetches the first event (or the failure that stands in its place) and keeps it for `next`.
+    task<void> peek() {
+        if (!ahead_ && source_ && state_ == state::open) ahead_ = co_await source_->next();
+    }
+    /// What `peek` found: an event, a failure, the end (false, not failed), or null without peek.
+    const stream_item* peeked() const { return ahead_ ? &*ahead_ : nullptr; }
+
+    /// True when the whole answer is one event that is already there.
+    bool single() const { return single_ && ahead_.has_value(); }
+    /// A hint: `next` will not wait.
+    bool ready() const { return ahead_ || state_ != state::open || (source_ && source_->ready()); }
+
+    bool ended() const { return state_ != state::open; }
+    bool failed() const { return state_ == state::failed; }
+    /// Why it failed. Precondition: `failed()`.
+    const llmkit::error& error() const { return *error_; }
+
+    /// Lets `watcher` see every event from here on and the end. A single ready event is shown at
+    /// once, and costs no allocation: that is why this takes a value.
+    template <class Tap>
+        requires std::derived_from<Tap, stream_tap>
+    void attach(Tap watcher) {
+        if (single()) {
+            if (ahead_->failed()) {
+                watcher.on_end(outcome::failed, &ahead_->error());
+            } else {
+                watcher.on_event(**ahead_);
+                watcher.on_end(outcome::complete, nullptr);
+            }
+            return;
+        }
+        taps_.push_back(std::make_unique<Tap>(std::move(watcher)));
+    }
+
+    /// Events that were only asked for by a layer (usage for metering) end here: taps see them,
+    /// the reader does not.
+    void hide_injected() { hide_injected_ = true; }
+
+    /// Keeps `what` alive as long as the stream.
+    void pin(std::shared_ptr<const void> what) {
+        if (!pin_) {
+            pin_ = std::move(what);
+        } else {
+            pin_ = std::make_shared<
+                std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(
+                std::move(what), std::move(pin_));
+        }
+    }
+
+private:
+    enum class state : std::uint8_t { open, complete, failed, moved };
+
+    stream_item final_item() const {
+        return state_ == state::failed ? stream_item(*error_) : stream_item();
+    }
+    void observe(const stream_item& item) {
+        if (item) {
+            for (auto& watcher : taps_) watcher->on_event(*item);
+            if (!item->facts().last) return;
+            finish(state::complete, nullptr);
+        } else if (item.failed()) {
+            error_ = item.error();
+            finish(state::failed, &*error_);
+        } else {
+            finish(state::complete, nullptr);
+        }
+    }
+    void finish(state how, const llmkit::error* why) {
+        state_ = how;
+        source_.reset();
+        tell(how == state::failed ? outcome::failed : outcome::complete, why);
+        pin_.reset();
+    }
+    void tell(outcome how, const llmkit::error* why) {
+        for (auto& watcher : std::exchange(taps_, {})) watcher->on_end(how, why);
+    }
+    void abandon() {
+        if (state_ != state::open) return;
+        state_ = state::moved;
+        source_.reset();
+        // A failure that was peeked at but never read is a failure all the same.
+        if (ahead_ && ahead_->failed()) {
+            tell(outcome::failed, &ahead_->error());
+        } else {
+            tell(outcome::abandoned, nullptr);
+        }
+    }
+    void take(event_stream& other) {
+        // Pinned things go last, so they are the first members and are assigned last.
+        source_ = std::move(other.source_);
+        ahead_ = std::exchange(other.ahead_, std::nullopt);
+        taps_ = std::move(other.taps_);
+        error_ = std::move(other.error_);
+        state_ = std::exchange(other.state_, state::moved);
+        single_ = other.single_;
+        hide_injected_ = other.hide_injected_;
+        pin_ = std::move(other.pin_);
+    }
+
+    std::shared_ptr<const void> pin_;
+    std::unique_ptr<stream_source> source_;
+    std::vector<std::unique_ptr<stream_tap>> taps_;
+    std::optional<stream_item> ahead_;
+    std::optional<llmkit::error> error_;
+    state state_ = state::open;
+    bool single_ = false;
+    bool hide_injected_ = false;
+};
+
+}  // namespace llmkit

@@ -1,0 +1,116 @@
+// llmkit/core/request.hpp: one question to a provider, cheap to copy.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <llmkit/core/bytes.hpp>
+#include <llmkit/core/call_options.hpp>
+#include <llmkit/core/key.hpp>
+#include <llmkit/detail/copy_on_write.hpp>
+
+namespace llmkit {
+
+/// Which top-level fields of a body count when two requests are compared.
+enum class key_fields : std::uint8_t {
+    meaning,       ///< all but `stream` and `stream_options`
+    without_user,  ///< all but those and `user`
+};
+
+/// An operation ("chat/completions"), its JSON body, and the call's options.
+///
+///     llmkit::request ask("chat/completions", R"({"model":"m","messages":[]})");
+///     ask.options().tenant = …
+///
+/// The body is text first: it is sent as it was written, unknown fields included. Its parsed form
+/// and its canonical form are made when first asked for, once, and shared by all copies. An empty
+/// body is a GET. Copies may be read by several threads; one object has one writer.
+class request {
+public:
+    request() : request(std::string(), std::string()) {}
+    request(std::string operation, std::string body)
+        : content_(std::make_shared<content>(std::move(operation), bytes(std::move(body)))) {}
+    request(std::string operation, const nlohmann::json& body)
+        : request(std::move(operation), body.dump()) {}
+
+    const std::string& operation() const { return content_->operation; }
+    std::string_view body() const { return content_->body.view(); }
+    const bytes& shared_body() const { return content_->body; }
+    /// The parsed body; `is_discarded()` when it is not valid JSON.
+    const nlohmann::json& json() const { return content_->parsed(); }
+    /// The canonical form (core/key.hpp), the same for bodies that mean the same. A body that is
+    /// not JSON stands for itself.
+    const std::string& canonical(key_fields fields = key_fields::meaning) const {
+        return content_->canonical(fields);
+    }
+    /// The 128-bit hash of that form and the operation.
+    key128 content_key(key_fields fields = key_fields::meaning) const {
+        return content_->key(fields);
+    }
+
+    /// The same call with another body.
+    request with_body(std::string body) const {
+        request other = *this;
+        other.content_ = std::make_shared<content>(operation(), bytes(std::move(body)));
+        return other;
+    }
+
+    const call_options& options() const { return options_.read(); }
+    /// For changing them: copies of this request keep theirs.
+    call_options& options() { return options_.edit(); }
+
+    /// The limit for one wait: the call's deadline, but at most `span` from `now`.
+    limit wait_limit(time_point now, duration span = duration::max()) const {
+        limit until = options().deadline.earliest(after(now, span));
+        until.owner = options().link ? &options().link->owner() : nullptr;
+        return until;
+    }
+
+private:
+    struct form {
+        std::once_flag once;
+        std::string text;
+        key128 key;
+    };
+    struct content {
+        content(std::string op, bytes text) : operation(std::move(op)), body(std::move(text)) {}
+
+        const nlohmann::json& parsed() {
+            std::call_once(parse_once,
+                           [this] { json = nlohmann::json::parse(body.view(), nullptr, false); });
+            return json;
+        }
+        const std::string& canonical(key_fields fields) { return formed(fields).text; }
+        key128 key(key_fields fields) { return formed(fields).key; }
+        form& formed(key_fields fields);
+
+        const std::string operation;
+        const bytes body;
+        std::once_flag parse_once;
+        nlohmann::json json;
+        form forms[2];
+    };
+
+    std::shared_ptr<content> content_;
+    detail::copy_on_write<call_options> options_;
+};
+
+inline request::form& request::content::formed(key_fields fields) {
+    form& wanted = forms[static_cast<std::size_t>(fields)];
+    std::call_once(wanted.once, [&] {
+        static constexpr std::string_view excluded[] = {"stream", "stream_options", "user"};
+        const std::span<const std::string_view> all(excluded);
+        const auto leave_out = fields == key_fields::without_user ? all : all.first(2);
+        const key128 meaning = body_key(body.view(), wanted.text, leave_out);
+        wanted.key = key_builder().add(operation).add(meaning).finish();
+    });
+    return wanted;
+}
+
+}  // namespace llmkit
