@@ -89,8 +89,9 @@ public:
             add(all, *models[i]);
             all.models.push_back(std::move(*models[i]));
         }
-        std::stable_sort(all.models.begin(), all.models.end(),
-                         [](const auto& a, const auto& b) { return a.ended > b.ended; });
+        std::sort(all.models.begin(), all.models.end(), [](const auto& a, const auto& b) {
+            return a.ended != b.ended ? a.ended > b.ended : a.name < b.name;
+        });
         const std::int64_t first = first_.load(std::memory_order_relaxed);
         const std::int64_t end = ticks(until.value_or(last));
         if (first <= end) all.window = std::chrono::nanoseconds(end - first);
@@ -179,8 +180,9 @@ private:
         for (std::size_t i = 0; i < Size; ++i) {
             if (counts[i] > 0) found.push_back({std::string(labels.name_of(i)), counts[i]});
         }
-        std::stable_sort(found.begin(), found.end(),
-                         [](const auto& a, const auto& b) { return a.count > b.count; });
+        std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+            return a.count != b.count ? a.count > b.count : a.name < b.name;
+        });
         return found;
     }
 

@@ -91,9 +91,9 @@ struct metrics_snapshot : call_figures {
     std::uint64_t started = 0;
     std::int64_t in_flight = 0;  ///< calls whose answer has not ended
     std::int64_t in_flight_max = 0;
-    std::vector<named_count> errors_by_kind;  ///< the most frequent first
-    std::vector<named_count> hits_by_level;   ///< the most frequent first
-    std::vector<model_figures> models;        ///< the busiest first
+    std::vector<named_count> errors_by_kind;  ///< the most frequent first, then by name
+    std::vector<named_count> hits_by_level;   ///< the most frequent first, then by name
+    std::vector<model_figures> models;        ///< the busiest first, then by name
     histogram_snapshot between_events;
 
     /// Ended calls a second over the window; 0 while there is no window.
