@@ -85,6 +85,22 @@ TEST_CASE("a view into the headers may be put back into them", "[headers]") {
     CHECK(all(h) == "other=changed;");
 }
 
+TEST_CASE("a field taken out of a line behaves like any other", "[headers]") {
+    headers h;
+    const std::string line = "Name:  value  ";
+    h.add("first", "1");
+    h.add_line(line, 4, std::string_view(line).substr(7, 5));
+    const std::string_view none = "Empty:";
+    h.add_line(none, 5, none.substr(6));
+    h.add_line(line, 4, std::string_view(line).substr(7, 0)).add("last", "2");
+    CHECK(all(h) == "first=1;Name=value;Empty=;Name=;last=2;");
+    h.set("name", "longer value");
+    CHECK(all(h) == "first=1;Name=longer value;Empty=;last=2;");
+    CHECK(h.remove("NAME") == 1);
+    h.set("empty", "e").set("first", "");
+    CHECK(all(h) == "first=;Empty=e;last=2;");
+}
+
 TEST_CASE("copies are independent and a moved-from set can be used again", "[headers]") {
     headers h;
     h.add("a", "1");

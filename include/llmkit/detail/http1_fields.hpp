@@ -16,19 +16,18 @@ namespace llmkit::detail {
 /// Splits one header line (RFC 9112 §5) into `out`; says what is wrong with it, or `none`.
 inline http1_error read_field(std::string_view line, header& out) {
     if (line.front() == ' ' || line.front() == '\t') return http1_error::folded_field;
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) return http1_error::bad_field_name;
-    const std::string_view name = line.substr(0, colon);
-    if (!is_token(name)) {
-        const bool space = !name.empty() && (name.back() == ' ' || name.back() == '\t');
-        return space && is_token(trim_blanks(name)) ? http1_error::space_before_colon
-                                                    : http1_error::bad_field_name;
+    const std::size_t colon = token_size(line);
+    if (colon == 0 || colon == line.size()) return http1_error::bad_field_name;
+    if (line[colon] != ':') {
+        const std::string_view rest = trim_blanks(line.substr(colon));
+        return rest.starts_with(':') ? http1_error::space_before_colon
+                                     : http1_error::bad_field_name;
     }
     const std::string_view value = trim_blanks(line.substr(colon + 1));
     if (has_control(value))
         return value.find('\r') != std::string_view::npos ? http1_error::bare_line_break
                                                           : http1_error::bad_field_value;
-    out = {name, value};
+    out = {line.substr(0, colon), value};
     return http1_error::none;
 }
 

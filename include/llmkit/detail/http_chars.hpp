@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <type_traits>
 
 namespace llmkit::detail {
 
@@ -32,11 +34,42 @@ inline constexpr std::array<bool, 256> token_table = [] {
     return table;
 }();
 
+/// A byte's high bit is set where one of eight bytes is no ASCII letter, digit or '-'; exact, as
+/// nothing carries from one byte into the next.
+constexpr std::uint64_t not_word_character(std::uint64_t word) {
+    constexpr std::uint64_t ones = 0x0101010101010101u;
+    constexpr std::uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
+    const std::uint64_t low = word & low7;
+    const std::uint64_t folded = low | (ones * 0x20);
+    const std::uint64_t letter = (folded + ones * (0x80 - 'a')) & ~(folded + ones * (0x7f - 'z'));
+    const std::uint64_t digit = (low + ones * (0x80 - '0')) & ~(low + ones * (0x7f - '9'));
+    const std::uint64_t dash = ~((low ^ (ones * '-')) + low7);
+    return (~(letter | digit | dash) | word) & ~low7;
+}
+
+/// How many bytes at the front may stand in a token.
+constexpr std::size_t token_size(std::string_view text) {
+    std::size_t size = 0;
+    if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
+        // Eight bytes at a time while they are what nearly every header's name is made of.
+        while (size + 8 <= text.size()) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, text.data() + size, 8);
+            const std::uint64_t other = not_word_character(word);
+            if (other != 0) {
+                size += static_cast<std::size_t>(std::countr_zero(other)) / 8;
+                break;
+            }
+            size += 8;
+        }
+    }
+    while (size < text.size() && token_table[static_cast<unsigned char>(text[size])]) ++size;
+    return size;
+}
+
 /// A token of RFC 9110 §5.6.2: header names, methods. Never empty.
 constexpr bool is_token(std::string_view text) {
-    for (const char c : text)
-        if (!token_table[static_cast<unsigned char>(c)]) return false;
-    return !text.empty();
+    return !text.empty() && token_size(text) == text.size();
 }
 
 /// A control character other than a tab, DEL included. Bytes from 0x80 on are not controls.
@@ -45,25 +78,40 @@ constexpr bool is_control(char c) {
     return (byte < 0x20 && c != '\t') || byte == 0x7f;
 }
 
-/// Whether any byte is a control other than a tab: such text must not stand in a header.
-inline bool has_control(std::string_view text) {
-    // Eight bytes a step; a byte's high bit in `hit` says "control". Exact, because the high bits
-    // are masked off first, so that nothing carries from one byte into the next.
+/// Whether one of eight bytes is a control other than a tab. Exact: the high bits are masked off
+/// first, so that nothing carries from one byte into the next.
+constexpr bool word_has_control(std::uint64_t word) {
     constexpr std::uint64_t ones = 0x0101010101010101u;
     constexpr std::uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
-    std::size_t at = 0;
-    for (; at + 8 <= text.size(); at += 8) {
+    const std::uint64_t low = word & low7;
+    const std::uint64_t visible = low + ones * (0x80 - 0x20);
+    const std::uint64_t not_tab = (low ^ (ones * 0x09)) + low7;
+    const std::uint64_t not_delete = (low ^ low7) + low7;
+    return (((~visible & not_tab) | ~not_delete) & ~word & ~low7) != 0;
+}
+
+/// Whether any byte is a control other than a tab: such text must not stand in a header.
+inline bool has_control(std::string_view text) {
+    const auto word_at = [&](std::size_t at) {
         std::uint64_t word;
         std::memcpy(&word, text.data() + at, 8);
-        const std::uint64_t low = word & low7;
-        const std::uint64_t visible = low + ones * (0x80 - 0x20);
-        const std::uint64_t not_delete = (low ^ low7) + low7;
-        const std::uint64_t not_tab = (low ^ (ones * 0x09)) + low7;
-        const std::uint64_t hit = ((~visible & not_tab) | ~not_delete) & ~word & ~low7;
-        if (hit != 0) return true;
+        return word;
+    };
+    const auto half_at = [&](std::size_t at) {
+        std::uint32_t half;
+        std::memcpy(&half, text.data() + at, 4);
+        return std::uint64_t{half};
+    };
+    // The last step overlaps the one before it, which is cheaper than to go byte by byte.
+    const std::size_t size = text.size();
+    if (size >= 8) {
+        for (std::size_t at = 0; at + 8 < size; at += 8)
+            if (word_has_control(word_at(at))) return true;
+        return word_has_control(word_at(size - 8));
     }
-    for (; at < text.size(); ++at)
-        if (is_control(text[at])) return true;
+    if (size >= 4) return word_has_control(half_at(0) << 32 | half_at(size - 4));
+    for (const char c : text)
+        if (is_control(c)) return true;
     return false;
 }
 
