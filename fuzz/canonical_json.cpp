@@ -27,8 +27,9 @@ void respell(json_scanner& json, std::string& out) {
         for (std::size_t i = 0; i < one.raw.size(); ++i) {
             const char c = one.raw[i];
             if (c == '\\') {
-                out += c;
-                out += one.raw[++i];
+                const std::size_t length = one.raw[i + 1] == 'u' ? 6 : 2;
+                out += one.raw.substr(i, length);
+                i += length - 1;
             } else if (c == '/') {
                 out += "\\/";
             } else if (c == 'a') {

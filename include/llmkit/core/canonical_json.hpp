@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory_resource>
 #include <span>
@@ -26,6 +28,7 @@ public:
         // Strings never grow, and sorting needs the room once more: this nearly always suffices.
         out_.resize(2 * json.size() + 64);
         p_ = out_.data();
+        end_ = p_ + out_.size();
     }
 
     bool write() {
@@ -39,15 +42,19 @@ private:
         std::size_t begin;
         std::size_t name_size;  // with its quotes
         std::size_t size;
+        std::uint64_t first_bytes;  // of the name, as a number that sorts like them
     };
 
     std::size_t size() const { return static_cast<std::size_t>(p_ - out_.data()); }
 
     void make_room(std::size_t bytes) {
+        if (static_cast<std::size_t>(end_ - p_) < bytes) grow(bytes);
+    }
+    [[gnu::noinline]] void grow(std::size_t bytes) {
         const std::size_t used = size();
-        if (out_.size() - used >= bytes) return;
         out_.resize(std::max(out_.size() * 2, used + bytes));
         p_ = out_.data() + used;
+        end_ = out_.data() + out_.size();
     }
 
     void put(char byte) {
@@ -56,8 +63,30 @@ private:
     }
     void put(std::string_view text) {
         make_room(text.size());
-        std::memcpy(p_, text.data(), text.size());
-        p_ += text.size();
+        copy(text.data(), text.size());
+    }
+
+    /// Most pieces are short; they are not worth a call of memcpy. Needs room.
+    void copy(const char* from, std::size_t size) {
+        if (size > 16) {
+            std::memcpy(p_, from, size);
+        } else if (size >= 8) {
+            copy_ends<std::uint64_t>(from, size);
+        } else if (size >= 4) {
+            copy_ends<std::uint32_t>(from, size);
+        } else {
+            for (std::size_t i = 0; i < size; ++i) p_[i] = from[i];
+        }
+        p_ += size;
+    }
+    template <class Word>
+    void copy_ends(const char* from, std::size_t size) {
+        Word head;
+        Word tail;
+        std::memcpy(&head, from, sizeof head);
+        std::memcpy(&tail, from + size - sizeof tail, sizeof tail);
+        std::memcpy(p_, &head, sizeof head);
+        std::memcpy(p_ + size - sizeof tail, &tail, sizeof tail);
     }
 
     bool value() {
@@ -105,9 +134,10 @@ private:
         fine = scan_.members([&](json_string name) {
             if (!fine || (top && is_excluded(name))) return;
             if (members_.size() != base) put(',');
-            member here{size(), 0, 0};
+            member here{size(), 0, 0, 0};
             string(name);
             here.name_size = size() - here.begin;
+            here.first_bytes = sortable(name_of(here));
             if (members_.size() != base) sorted = sorted && !less(here, members_.back());
             members_.push_back(here);
             put(':');
@@ -128,8 +158,21 @@ private:
     std::string_view name_of(const member& one) const {
         return {out_.data() + one.begin + 1, one.name_size - 2};
     }
+    static std::uint64_t sortable(std::string_view name) {
+        std::uint64_t number = 0;
+        if (std::endian::native == std::endian::little && name.size() >= sizeof number) {
+            std::memcpy(&number, name.data(), sizeof number);
+            return __builtin_bswap64(number);
+        }
+        for (std::size_t i = 0; i < std::min(name.size(), sizeof number); ++i)
+            number |= std::uint64_t{static_cast<unsigned char>(name[i])} << (56 - 8 * i);
+        return number;
+    }
+    /// Bytewise, as long as no name holds NUL: it is escaped.
     bool less(const member& left, const member& right) const {
-        return name_of(left) < name_of(right);
+        if (left.first_bytes != right.first_bytes) return left.first_bytes < right.first_bytes;
+        const int order = name_of(left).compare(name_of(right));
+        return order != 0 ? order < 0 : left.begin < right.begin;
     }
 
     /// Puts the members of the object whose inside begins at `start` in order, by way of the room
@@ -138,10 +181,15 @@ private:
         const std::size_t inside = size() - start;
         make_room(inside + 1);
         const std::span<member> mine = std::span(members_).subspan(base);
-        std::sort(mine.begin(), mine.end(), [this](const member& left, const member& right) {
-            const int order = name_of(left).compare(name_of(right));
-            return order != 0 ? order < 0 : left.begin < right.begin;
-        });
+        const auto before = [this](const member& left, const member& right) {
+            return less(left, right);
+        };
+        if (mine.size() > 12) {
+            std::sort(mine.begin(), mine.end(), before);
+        } else {
+            for (auto one = mine.begin() + 1; one != mine.end(); ++one)
+                std::rotate(std::upper_bound(mine.begin(), one, *one, before), one, one + 1);
+        }
         char* to = p_;
         for (const member& one : mine) {
             std::memcpy(to, out_.data() + one.begin, one.size);
@@ -157,8 +205,7 @@ private:
         if (text.escaped) {
             escaped_text(text.raw);
         } else {
-            std::memcpy(p_, text.raw.data(), text.raw.size());
-            p_ += text.raw.size();
+            copy(text.raw.data(), text.raw.size());
         }
         *p_++ = '"';
     }
@@ -170,8 +217,7 @@ private:
             const auto left = static_cast<std::size_t>(end - from);
             const auto* found = static_cast<const char*>(std::memchr(from, '\\', left));
             const char* const stop = found == nullptr ? end : found;
-            std::memcpy(p_, from, static_cast<std::size_t>(stop - from));
-            p_ += stop - from;
+            copy(from, static_cast<std::size_t>(stop - from));
             from = stop;
             if (from == end) return;
             if (from[1] != 'u' && from[1] != '/') {
@@ -278,7 +324,8 @@ private:
     std::string& out_;
     std::span<const std::string_view> excluded_;
     char* p_ = nullptr;
-    std::array<std::byte, 1536> first_members_;
+    char* end_ = nullptr;
+    std::array<std::byte, 1792> first_members_;
     std::pmr::monotonic_buffer_resource arena_{first_members_.data(), first_members_.size()};
     std::pmr::vector<member> members_{&arena_};  // of all objects that are open, innermost last
 };

@@ -176,7 +176,7 @@ public:
 private:
     static constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-    static const char* past_space(const char* p, const char* end) {
+    [[gnu::always_inline]] static const char* past_space(const char* p, const char* end) {
         while (p != end && static_cast<unsigned char>(*p) <= ' ' &&
                (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
             ++p;
@@ -326,7 +326,7 @@ private:
     }
 
     /// After a value: true when another one follows, false at the end of the container.
-    bool goes_on(char close) {
+    [[gnu::always_inline]] bool goes_on(char close) {
         const char* const p = past_space(p_, end_);
         p_ = p;
         if (p != end_ && *p == ',') {

@@ -17,20 +17,28 @@
 namespace llmkit::detail {
 
 #if defined(__SSE2__)
+/// Marks the bytes that a JSON string cannot hold as they are.
+inline __m128i json_specials(__m128i bytes) {
+    const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+    return _mm_or_si128(_mm_or_si128(quote, backslash), control);
+}
+
+inline __m128i load_block(const char* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
 /// What 16 bytes at `p` hold, one bit a byte.
 struct json_block {
     explicit json_block(const char* p) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-        const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-        const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-        const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-        const __m128i special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
-        stops = static_cast<unsigned>(_mm_movemask_epi8(special));
+        const __m128i bytes = load_block(p);
+        stops = static_cast<unsigned>(_mm_movemask_epi8(json_specials(bytes)));
         high = static_cast<unsigned>(_mm_movemask_epi8(bytes));
     }
     bool non_ascii_before_stop() const { return (high & ((stops & (0U - stops)) - 1U)) != 0; }
 
-    unsigned stops;  // bytes that a string cannot hold as they are
+    unsigned stops;  // json_specials
     unsigned high;   // bytes with their high bit set
 };
 #endif
@@ -40,6 +48,17 @@ struct json_block {
 /// its high bit set.
 inline const char* find_json_special(const char* p, const char* end, bool& non_ascii) {
 #if defined(__SSE2__)
+    for (; end - p >= 64; p += 64) {
+        const __m128i a = load_block(p);
+        const __m128i b = load_block(p + 16);
+        const __m128i c = load_block(p + 32);
+        const __m128i d = load_block(p + 48);
+        const __m128i stops = _mm_or_si128(_mm_or_si128(json_specials(a), json_specials(b)),
+                                           _mm_or_si128(json_specials(c), json_specials(d)));
+        if (_mm_movemask_epi8(stops) != 0) break;
+        const __m128i all = _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d));
+        non_ascii |= _mm_movemask_epi8(all) != 0;
+    }
     for (; end - p >= 16; p += 16) {
         const json_block block(p);
         if (block.stops != 0) {
@@ -97,8 +116,9 @@ constexpr std::int32_t hex4(const char* p) {
     return value;
 }
 
-/// scan_json_string for whatever is not short and plain.
-inline const char* scan_long_json_string(const char* p, const char* end, bool& escaped) {
+/// scan_json_string for what is not plain ASCII, or ends the text.
+[[gnu::noinline]] inline const char* scan_any_json_string(const char* p, const char* end,
+                                                          bool& escaped) {
     const char* const begin = p;
     bool non_ascii = false;
     escaped = false;
@@ -133,19 +153,23 @@ inline const char* scan_long_json_string(const char* p, const char* end, bool& e
 
 /// The closing quote of a JSON string whose first byte behind the opening quote is `p`; null when
 /// the string is malformed (RFC 8259 section 7, and its text must be UTF-8) or has no end.
-inline const char* scan_json_string(const char* p, const char* end, bool& escaped) {
+[[gnu::always_inline]] inline const char* scan_json_string(const char* p, const char* end,
+                                                           bool& escaped) {
     escaped = false;
 #if defined(__SSE2__)
-    // Most strings of an answer are names and short words: one look at 16 bytes settles them.
-    if (end - p >= 16) {
-        const json_block block(p);
-        if (block.stops != 0) {
-            const char* const stop = p + std::countr_zero(block.stops);
-            if (*stop == '"' && !block.non_ascii_before_stop()) return stop;
+    const char* q = p;
+    for (int blocks = 0; blocks < 4 && end - q >= 16; ++blocks, q += 16) {
+        const json_block block(q);
+        if (block.stops == 0) {
+            if (block.high != 0) break;
+            continue;
         }
+        const char* const stop = q + std::countr_zero(block.stops);
+        if (*stop == '"' && !block.non_ascii_before_stop()) return stop;
+        break;
     }
 #endif
-    return scan_long_json_string(p, end, escaped);
+    return scan_any_json_string(p, end, escaped);
 }
 
 /// One escape sequence of a *validated* string, `p` at its backslash: gives its code and moves `p`
@@ -229,8 +253,11 @@ struct json_string {
     bool empty() const { return raw.empty(); }
 
     /// Compares the text that is meant, so that `"\u0061"` equals `a`.
-    friend bool operator==(const json_string& left, std::string_view right) {
-        return left.escaped ? left.str() == right : left.raw == right;
+    [[gnu::always_inline]] friend bool operator==(json_string left, std::string_view right) {
+        // Inlined for the sake of names: comparing with a literal then takes a load or two.
+        if (left.escaped) return left.str() == right;
+        return left.raw.size() == right.size() &&
+               std::char_traits<char>::compare(left.raw.data(), right.data(), right.size()) == 0;
     }
 };
 
