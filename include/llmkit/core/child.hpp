@@ -12,6 +12,7 @@
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/clock.hpp>
 #include <llmkit/core/wait.hpp>
+#include <llmkit/detail/valued.hpp>
 
 namespace llmkit {
 
@@ -71,19 +72,6 @@ private:
     }
     std::shared_ptr<Core> core_;
 };
-
-/// `void` as a value, so that one template serves both.
-class nothing {};
-inline task<nothing> valued(task<void> work) {
-    co_await std::move(work);
-    co_return nothing();
-}
-template <class T>
-task<T> valued(task<T> work) {
-    return work;
-}
-template <class T>
-using value_of = std::conditional_t<std::is_void_v<T>, nothing, T>;
 
 template <class Core, class T>
 void start(const std::shared_ptr<Core>& core, task<T> work) {

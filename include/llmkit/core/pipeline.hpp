@@ -123,7 +123,10 @@ private:
             options.timeout = duration::max();
         }
         auto answer = co_await shared->inner(std::move(ask));
-        if (answer && !answer->events().single()) answer->events().pin(std::move(link));
+        if (answer) {
+            answer->head().claim.reset();  // whoever stores answers has seen it by now
+            if (!answer->events().single()) answer->events().pin(std::move(link));
+        }
         co_return answer;
     }
     static task<bool> shut(std::shared_ptr<core> shared, duration grace) {

@@ -14,6 +14,16 @@ namespace llmkit {
 
 class headers;
 
+/// The right to store an answer that several callers share: exactly one of them gets it. Holding
+/// it keeps the shared call open to newcomers, so that none slips through between the end of the
+/// answer and its storing; let go of it once the answer is stored.
+class answer_claim {
+public:
+    virtual ~answer_claim() = default;
+    /// True for the first who asks.
+    virtual bool take() = 0;
+};
+
 /// What is known before the first event.
 class response_head {
 public:
@@ -26,6 +36,7 @@ public:
     std::string request_id;
     std::shared_ptr<const llmkit::headers> fields;  ///< HTTP headers, null when there were none
     provenance came_by;
+    std::shared_ptr<answer_claim> claim;  ///< null: nobody shares this answer
 };
 
 /// What a service returns: one pointer to head and events, so that passing it on costs nothing.
