@@ -81,6 +81,10 @@ TEST_CASE("a view into the headers may be put back into them", "[headers]") {
     CHECK(all(h) == "a=o;other=o;");
     h.set(h[1].name, "changed");
     CHECK(all(h) == "a=o;other=changed;");
+    headers moving;  // what is erased before would move the text that the view sees
+    moving.add("a", "1").add("a", "22").add("other", "value");
+    moving.set(moving[1].name, moving[2].value);
+    CHECK(all(moving) == "a=value;other=value;");
     CHECK(h.remove(h[0].name) == 1);
     CHECK(all(h) == "other=changed;");
 }
