@@ -73,7 +73,7 @@ TEST_CASE("the table shows every figure with its name and unit", "[report]") {
     CHECK(has(table, "8 attempts, 4 of them retries"));
     CHECK(has(table, "1 (20.0 %): memory 1; 0 stale; 4 misses"));
     CHECK(has(table, "4,938,268 in (80 cached), 200 out (40 reasoning)"));
-    CHECK(has(table, "$0.7500 + 1 calls unknown"));
+    CHECK(has(table, "$0.7500 (unknown for 1)"));
     CHECK(has(table, "12.5 kB"));
     CHECK(has(table, "between events"));
     CHECK(has(table, "a-model-with-a-rather-long-name"));

@@ -61,7 +61,7 @@ inline std::string cost_text(const call_figures& figures) {
     if (figures.cost_known == 0 && figures.cost_unknown > 0) return "unknown";
     std::string text = fmt::format("${:.{}f}", figures.cost, figures.cost < 1 ? 4 : 2);
     if (figures.cost_unknown > 0) {
-        text += fmt::format(" + {} calls unknown", grouped(figures.cost_unknown));
+        text += fmt::format(" (unknown for {})", grouped(figures.cost_unknown));
     }
     return text;
 }
