@@ -154,6 +154,20 @@ TEST_CASE("hits and joins save tokens, cost nothing, and count no attempts", "[m
     CHECK(seen.cost_known == 6);
 }
 
+TEST_CASE("a call that both joined and hit is a hit, so that nothing is counted twice",
+          "[metrics]") {
+    metrics figures;
+    auto both = fine();
+    both.cache_level = "memory";
+    both.joined = true;
+    one_call(figures, both);
+    const auto seen = figures.snapshot();
+    CHECK(seen.hits == 1);
+    CHECK(seen.joins == 0);
+    CHECK(seen.misses == 0);
+    CHECK(about(seen.saved_rate(), 1));
+}
+
 TEST_CASE("unknown usage and unknown cost stay unknown", "[metrics]") {
     metrics figures;
     auto silent = fine();
