@@ -114,6 +114,16 @@ TEST_CASE("a document with a name twice equals none without", "[canonical_json]"
     CHECK(canonical(R"({"a":2,"\u0061":1})") == R"({"a":2,"a":1})");
 }
 
+TEST_CASE("many members of one name keep their order", "[canonical_json]") {
+    std::string json = "{";
+    std::string expected = R"({"a":0)";
+    for (int i = 0; i < 60; ++i) {
+        json += "\"same\":" + std::to_string(i) + ",";
+        expected += ",\"same\":" + std::to_string(i);
+    }
+    CHECK(canonical(json + R"("a":0})") == expected + "}");
+}
+
 TEST_CASE("excluded members go, at the top only", "[canonical_json]") {
     const std::array<std::string_view, 2> excluded{"stream", "user"};
     std::string out;

@@ -79,7 +79,7 @@ TEST_CASE("comments, unknown fields and events without data never surface", "[ss
 }
 
 TEST_CASE("a leading byte-order mark is ignored, a later one is not", "[sse]") {
-    for (std::size_t size : {1, 2, 3, 100}) {
+    for (std::size_t size : {1U, 2U, 3U, 100U}) {
         CHECK(frame("\xEF\xBB\xBF"
                     "data: a\n\n",
                     size) == lines{"||a"});
@@ -127,7 +127,7 @@ TEST_CASE("a character split across reads arrives whole", "[sse]") {
 }
 
 TEST_CASE("an event beyond the limit fails, wherever its bytes are cut", "[sse]") {
-    for (std::size_t size : {1, 7, 1000}) {
+    for (std::size_t size : {1U, 7U, 1000U}) {
         bool failed = false;
         CHECK(frame("data: 4567890\n\n", size, 13, &failed) == lines{"||4567890"});
         CHECK_FALSE(failed);
