@@ -1,0 +1,11 @@
+// llmkit/llmkit.hpp: everything that needs no optional component.
+#pragma once
+
+#include <llmkit/core/any_service.hpp>
+#include <llmkit/core/pipeline.hpp>
+#include <llmkit/core/run.hpp>
+#include <llmkit/metrics/histogram.hpp>
+#include <llmkit/metrics/registry.hpp>
+#include <llmkit/provider/openai.hpp>
+#include <llmkit/token/pricing.hpp>
+#include <llmkit/transport/concept.hpp>

@@ -1,0 +1,172 @@
+// llmkit/provider/openai_exchange.hpp: one try of one call: when it began, and how it is reported.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <llmkit/core/clock.hpp>
+#include <llmkit/core/request.hpp>
+#include <llmkit/core/response.hpp>
+#include <llmkit/provider/openai_request.hpp>
+
+namespace llmkit::detail {
+
+/// What is known about one try: names its failures and writes it into the record of attempts.
+class openai_exchange {
+public:
+    openai_exchange(const openai_setup& setup, const openai_call& call, const request& ask,
+                    clock_handle time)
+        : time_(std::move(time)),
+          began_(time_.now()),
+          origin_(setup.origin()),
+          where_(call.where),
+          hidden_(call.hidden),
+          attempts_(ask.options().attempts) {
+        const auto& options = ask.options();
+        const duration usual =
+            call.streamed ? setup.options().stream_timeout() : setup.options().unary_timeout();
+        const bool own = options.deadline.effective() != time_point::max();
+        total_ = ask.wait_limit(began_, own ? duration::max() : usual);
+        first_event_ = after(began_, options.first_event);
+    }
+
+    /// The limit to send with. The first event's limit is in it and falls away once that has come:
+    /// a server may send its head long before its first token.
+    limit deadline(bool streamed) {
+        const time_point first = first_event_;
+        if (first >= total_.effective()) return total_;
+        limit until = total_.earliest(first);
+        if (streamed) {
+            moving_ =
+                std::make_shared<std::atomic<duration::rep>>(first.time_since_epoch().count());
+            until.extended = moving_.get();
+        }
+        waits_for_first_ = true;
+        return until;
+    }
+    /// The first event has come: from here on the total limit counts.
+    void first_event() {
+        if (!std::exchange(waits_for_first_, false) || !moving_) return;
+        moving_->store(total_.effective().time_since_epoch().count(), std::memory_order_relaxed);
+    }
+
+    const clock_handle& time() const { return time_; }
+    const provenance& came_by() const { return came_by_; }
+    int status() const { return status_; }
+
+    /// The answer's head is there.
+    void head(int status, std::shared_ptr<const headers> fields) {
+        status_ = status;
+        fields_ = std::move(fields);
+        took_ = time_.now() - began_;
+    }
+    const std::shared_ptr<const headers>& fields() const { return fields_; }
+    std::string request_id() const {
+        return fields_ ? std::string(fields_->get("x-request-id").value_or("")) : std::string();
+    }
+    /// The try succeeded so far.
+    void record() { record(error_kind::unset); }
+
+    /// A failure of the transport, or of ours while reading, with all that is known about it. Once.
+    error fail(error what) {
+        const error_kind kind = what.kind();
+        if (what.where().empty()) what = what.with_where(where_);
+        if (kind == error_kind::timeout && waits_for_first_ && time_.now() >= first_event_) {
+            what = error(kind, "the first event did not come in time")
+                       .with_where(where_)
+                       .with_code("first_event_limit");
+        }
+        if (status_ != 0) {
+            if (what.status() == 0) what = what.with_status(status_);
+            if (what.request_id().empty()) what = what.with_request_id(request_id());
+        }
+        if (came_by_.attempts.empty()) {
+            // What was refused on our side of the wire is no attempt.
+            const bool left = kind != error_kind::configuration &&
+                              kind != error_kind::invalid_request && kind != error_kind::refused &&
+                              kind != error_kind::closed;
+            if (left || status_ != 0) {
+                record(kind);
+            } else {
+                came_by_.attempts = attempts_;
+            }
+        }
+        return what.with_provenance(came_by_);
+    }
+    /// A failure that the server describes: a non-2xx answer, or an error inside a 2xx one.
+    error refuse(std::string_view body) {
+        error what = openai_error(status_, hidden_.cleaned(std::string(body)));
+        if (fields_) what = with_fields(std::move(what), *fields_, time_.wall());
+        return fail(std::move(what));
+    }
+    /// A 2xx answer that is not what the API promises; shows where it goes wrong.
+    error nonsense(std::string_view what, std::string_view body) {
+        constexpr std::size_t longest_excerpt = 200;
+        std::string start = hidden_.cleaned(std::string(body.substr(0, 4 * longest_excerpt)));
+        start = utf8_prefix(start, longest_excerpt);
+        for (char& c : start) {
+            if (is_control(c)) c = ' ';
+        }
+        return fail(error(error_kind::protocol, fmt::format("{}: \"{}\"", what, start)));
+    }
+
+private:
+    void record(error_kind failure) {
+        const duration took = status_ != 0 ? took_ : time_.now() - began_;
+        came_by_.attempts = attempts_.with(attempt(origin_, began_, took, status_, failure));
+    }
+
+    clock_handle time_;
+    time_point began_;
+    duration took_{};
+    std::string origin_, where_;
+    secrets hidden_;
+    trail attempts_;
+    limit total_;
+    time_point first_event_;
+    std::shared_ptr<std::atomic<duration::rep>> moving_;
+    bool waits_for_first_ = false;
+    int status_ = 0;
+    std::shared_ptr<const headers> fields_;
+    provenance came_by_;
+};
+
+/// Reads what is left of an answer, at most `most` bytes. One piece is not copied.
+inline task<result<bytes>> whole_answer(http_response& from, bytes start, std::uint64_t most) {
+    std::string joined;
+    for (;;) {
+        auto piece = co_await from.read();
+        if (!piece) co_return piece.error();
+        if (piece->empty()) break;
+        if (start.empty() && joined.empty()) {
+            start = std::move(*piece);
+        } else {
+            if (joined.empty()) joined = start.view();
+            joined += piece->view();
+        }
+        if (std::max(start.size(), joined.size()) > most) {
+            co_return error(error_kind::too_large, "the answer is over its size limit");
+        }
+    }
+    if (!joined.empty()) start = bytes(std::move(joined));
+    co_return start;
+}
+
+/// Whether a body under another content type begins as server-sent events do.
+inline bool looks_like_events(std::string_view start) {
+    if (start.starts_with("\xEF\xBB\xBF")) start.remove_prefix(3);
+    start.remove_prefix(std::min(start.find_first_not_of("\r\n"), start.size()));
+    for (const std::string_view field : {":", "data:", "event:", "id:", "retry:"}) {
+        if (start.starts_with(field)) return true;
+        if (!start.empty() && field.starts_with(start)) return true;
+    }
+    return false;
+}
+
+}  // namespace llmkit::detail
