@@ -20,6 +20,7 @@ namespace llmkit {
 /// event is a stream that fails at once.
 class chat_stream {
 public:
+    chat_stream() = default;  // empty: ends at once
     explicit chat_stream(result<response> answer) {
         if (!answer) {
             error_ = answer.error();
