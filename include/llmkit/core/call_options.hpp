@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <llmkit/core/call_link.hpp>
+#include <llmkit/core/key.hpp>
 #include <llmkit/core/limit.hpp>
 #include <llmkit/core/provenance.hpp>
 
@@ -49,6 +50,10 @@ public:
 
     std::size_t allowed_attempts = 0;  ///< set by the outermost retry; 0: nobody has set one
     trail attempts;                    ///< made so far, for retries and balancing
+    /// The same for all attempts of one call, set by the outermost retry; all zero: none. Providers
+    /// send it as the idempotency key when the user has set none. Unlike the user's, it says
+    /// nothing about dedup and cache.
+    key128 attempt_key{};
 
     const std::string& tenant() const { return labels().tenant; }
     const std::string& idempotency_key() const { return labels().idempotency_key; }

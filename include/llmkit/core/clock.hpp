@@ -1,9 +1,11 @@
 // llmkit/core/clock.hpp: what time it is, and where children run; real or virtual.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 
 #include <asio/thread_pool.hpp>
 
@@ -22,6 +24,12 @@ public:
     virtual executor base() const = 0;
     /// A fresh place for one coroutine beside its starter: its handlers never run at once.
     virtual executor lane() = 0;
+    /// A start for a generator of random numbers: from the operating system, or from a simulation's
+    /// seed, so that jitter repeats as well.
+    virtual std::uint64_t seed() {
+        std::random_device device;
+        return (std::uint64_t{device()} << 32) ^ device();
+    }
     /// Called by the context that goes down, before its handlers are destroyed.
     virtual void stop() { shut_down(); }
 };
@@ -150,6 +158,8 @@ public:
     std::chrono::system_clock::time_point wall() const noexcept { return source_->wall(); }
     executor base() const { return source_->base(); }
     executor lane() const { return source_->lane(); }
+    /// For a layer's own generator, once when it wraps.
+    std::uint64_t seed() const { return source_->seed(); }
     timer_queue& timers() const { return *source_; }
 
     friend bool operator==(const clock_handle&, const clock_handle&) = default;

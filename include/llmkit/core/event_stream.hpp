@@ -71,8 +71,7 @@ public:
             if (state_ != state::open) co_return final_item();
             stream_item item;
             if (ahead_) {
-                item = std::move(*ahead_);
-                ahead_.reset();
+                item = take_ahead();
             } else if (source_) {
                 item = co_await source_->next();
             }
@@ -88,6 +87,20 @@ public:
     }
     /// What `peek` found: an event, a failure, the end (false, not failed), or null without peek.
     const stream_item* peeked() const { return ahead_ ? &*ahead_ : nullptr; }
+
+    /// Fetches one more behind what was peeked at, for a short look ahead: at most a few, because
+    /// they are all kept. Does nothing once the end, a failure or the last event was found.
+    task<void> peek_more() {
+        const stream_item* newest = newest_peeked();
+        if (!newest) co_return co_await peek();
+        if (!source_ || state_ != state::open || !*newest || (*newest)->facts().last) co_return;
+        stream_item item = co_await source_->next();
+        behind_.push_back(std::move(item));
+    }
+    /// What `peek` and `peek_more` found last; null when nothing is kept.
+    const stream_item* newest_peeked() const {
+        return behind_.empty() ? peeked() : &behind_.back();
+    }
 
     /// True when the whole answer is one event that is already there.
     bool single() const { return single_ && ahead_.has_value(); }
@@ -134,6 +147,15 @@ public:
 private:
     enum class state : std::uint8_t { open, complete, failed, moved };
 
+    stream_item take_ahead() {
+        stream_item item = std::move(*ahead_);
+        ahead_.reset();
+        if (!behind_.empty()) {
+            ahead_ = std::move(behind_.front());
+            behind_.erase(behind_.begin());
+        }
+        return item;
+    }
     stream_item final_item() const {
         return state_ == state::failed ? stream_item(*error_) : stream_item();
     }
@@ -163,8 +185,8 @@ private:
         state_ = state::moved;
         source_.reset();
         // A failure that was peeked at but never read is a failure all the same.
-        if (ahead_ && ahead_->failed()) {
-            tell(outcome::failed, &ahead_->error());
+        if (const stream_item* newest = newest_peeked(); newest && newest->failed()) {
+            tell(outcome::failed, &newest->error());
         } else {
             tell(outcome::abandoned, nullptr);
         }
@@ -173,6 +195,7 @@ private:
         // Pinned things go last, so they are the first members and are assigned last.
         source_ = std::move(other.source_);
         ahead_ = std::exchange(other.ahead_, std::nullopt);
+        behind_ = std::move(other.behind_);
         taps_ = std::move(other.taps_);
         error_ = std::move(other.error_);
         state_ = std::exchange(other.state_, state::moved);
@@ -185,6 +208,7 @@ private:
     std::unique_ptr<stream_source> source_;
     std::vector<std::unique_ptr<stream_tap>> taps_;
     std::optional<stream_item> ahead_;
+    std::vector<stream_item> behind_;  // more that was peeked at; almost always empty
     std::optional<llmkit::error> error_;
     state state_ = state::open;
     bool single_ = false;

@@ -98,7 +98,7 @@ private:
 
 class world::virtual_clock final : public clock_source {
 public:
-    explicit virtual_clock(world& where) : world_(&where) {}
+    virtual_clock(world& where, std::uint64_t seed) : world_(&where), seeds_(seed) {}
 
     time_point now() const noexcept override { return now_; }
     std::chrono::system_clock::time_point wall() const noexcept override {
@@ -108,6 +108,7 @@ public:
     }
     executor base() const override { return executor_type(*world_); }
     executor lane() override { return executor_type(*world_); }
+    std::uint64_t seed() override { return seeds_(); }
 
     void set(time_point to) { now_ = to; }
     using timer_queue::next;
@@ -117,11 +118,12 @@ private:
     void wake_at(time_point) override {}
 
     world* world_;
+    std::mt19937_64 seeds_;
     time_point now_ = began;
 };
 
 inline world::world(std::uint64_t seed)
-    : clock_(std::make_shared<virtual_clock>(*this)), random_(seed) {
+    : clock_(std::make_shared<virtual_clock>(*this, ~seed)), random_(seed) {
     asio::make_service<detail::clock_service>(*this, clock_);
 }
 
