@@ -87,7 +87,10 @@ public:
     http_response(int status, std::shared_ptr<const headers> fields,
                   std::unique_ptr<http_body> body)
         : status_(status), fields_(std::move(fields)), body_(std::move(body)) {}
-    /// An answer that is there as a whole, for scripted transports.
+    /// An answer that is there as a whole.
+    http_response(int status, std::shared_ptr<const headers> fields, bytes body)
+        : status_(status), fields_(std::move(fields)), ready_(std::move(body)) {}
+    /// The same, for scripted transports.
     http_response(int status, headers fields, bytes body)
         : status_(status),
           fields_(std::make_shared<const headers>(std::move(fields))),

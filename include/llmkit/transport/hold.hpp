@@ -1,0 +1,245 @@
+// llmkit/transport/hold.hpp: a borrowed connection and the limits that may take it away.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <llmkit/core/bytes.hpp>
+#include <llmkit/core/result.hpp>
+#include <llmkit/core/wait.hpp>
+#include <llmkit/detail/http1_parser.hpp>
+#include <llmkit/transport/pool.hpp>
+#include <llmkit/transport/wire.hpp>
+
+namespace llmkit::detail {
+
+/// A connection with what HTTP/1.1 keeps between two messages.
+class http1_connection {
+public:
+    static constexpr std::size_t buffer_size = 16 * 1024;
+
+    http1_connection(std::shared_ptr<socket_registry> in, executor base, const http1_limits& limits)
+        : line(std::move(in), std::move(base)), parser(limits) {}
+
+    bool quiet() { return line.quiet(); }
+    /// What was read and not yet looked at.
+    std::string_view unread() const { return {buffer.get() + begin, end - begin}; }
+    asio::mutable_buffer room() {
+        begin = end = 0;
+        if (!buffer) buffer = std::make_unique_for_overwrite<char[]>(buffer_size);
+        return {buffer.get(), buffer_size};
+    }
+
+    wire line;
+    http1_response_parser parser;
+    std::unique_ptr<char[]> buffer;
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    bool used = false;  // has brought an answer before
+};
+
+using connection_pool = pool<http1_connection>;
+
+/// Why a connection was taken away before the answer was complete.
+enum class cut_why : std::uint8_t { none, connect, first_event, idle, total, closed };
+
+class connection_hold;
+
+/// What an alarm calls. `turn` tells a limit that has been lifted from the one in force.
+struct cut_call {
+    std::weak_ptr<connection_hold> of;
+    cut_why why;
+    std::uint32_t turn;
+    void operator()(expiry how) const;
+};
+
+/// The lease of one exchange. Limits expire on the clock's thread, whoever waits where: if the
+/// connection is in use they cut it and the user finds out why, otherwise it is closed on the spot
+/// and its place in the pool is free. The same goes for letting go of an answer.
+class connection_hold final : public write_sink,
+                              public std::enable_shared_from_this<connection_hold> {
+public:
+    connection_hold(clock_handle time, connection_pool::lease lease)
+        : time_(std::move(time)), lease_(std::move(lease)) {}
+
+    const clock_handle& time() const { return time_; }
+    bool connected() const { return lease_.connection() != nullptr; }
+    void fill(std::unique_ptr<http1_connection> fresh) {
+        std::lock_guard lock(mutex_);
+        lease_.fill(std::move(fresh));
+    }
+    http1_connection& connection() { return *lease_.connection(); }
+
+    /// Why it was taken away; the user asks whenever something failed.
+    cut_why why() const {
+        std::lock_guard lock(mutex_);
+        return why_;
+    }
+
+    /// Somebody who may not lose the connection under his hands. False: it is gone.
+    class user {
+    public:
+        explicit user(connection_hold& of) : of_(of.enter() ? &of : nullptr) {}
+        user(const user&) = delete;
+        user& operator=(const user&) = delete;
+        ~user() {
+            if (of_) of_->leave();
+        }
+        explicit operator bool() const { return of_ != nullptr; }
+
+    private:
+        connection_hold* of_;
+    };
+
+    /// Lets go of the connection when the frame that needs it ends early.
+    class guard {
+    public:
+        explicit guard(connection_hold& of) : of_(&of) {}
+        guard(const guard&) = delete;
+        guard& operator=(const guard&) = delete;
+        ~guard() {
+            if (of_) of_->abandon();
+        }
+        void dismiss() { of_ = nullptr; }
+
+    private:
+        connection_hold* of_;
+    };
+
+    /// The limit of the whole exchange, in force until the connection is given back.
+    void watch(const limit& until) {
+        if (until.effective() != time_point::max() || until.owner)
+            total_.emplace(time_, until, cut_call{weak_from_this(), cut_why::total, 0});
+    }
+
+    /// A limit for as long as this object lives.
+    class span {
+    public:
+        span(connection_hold& of, duration how_long, cut_why why) : of_(of) {
+            if (how_long == duration::max()) return;
+            limit until;
+            until.until = after(of.time_.now(), how_long);
+            alarm_.emplace(of.time_, until, cut_call{of.weak_from_this(), why, of.turn()});
+        }
+        span(const span&) = delete;
+        span& operator=(const span&) = delete;
+        ~span() {
+            if (!alarm_) return;
+            alarm_.reset();
+            of_.next_turn();  // it may have gone off already and be on its way to us
+        }
+
+    private:
+        connection_hold& of_;
+        std::optional<alarm<cut_call>> alarm_;
+    };
+
+    /// Sends a request; what does not go at once goes while the answer is awaited.
+    void write(std::string head, bytes body, const executor& caller) {
+        if (!enter()) return;
+        head_ = std::move(head);
+        body_ = std::move(body);
+        const outgoing what{asio::buffer(head_), asio::buffer(body_.view())};
+        const sent how = connection().line.write(what, caller, shared_from_this());
+        if (how != sent::later) written(how == sent::all);
+    }
+    void written(bool whole) noexcept override {
+        {
+            std::lock_guard lock(mutex_);
+            sent_ = whole;
+            body_ = bytes();
+        }
+        leave();
+    }
+
+    /// The answer is complete: its reader, who is a user, lets go of the connection, which others
+    /// may use when `reusable`. With the request still on its way it is of no use to anybody.
+    void release(bool reusable) {
+        total_.reset();
+        connection_pool::lease lease;
+        {
+            std::lock_guard lock(mutex_);
+            if (ended_ || dying_) return;
+            if (!reusable || !sent_) {
+                lease = give_up();
+                return;
+            }
+            ended_ = true;
+            lease = std::move(lease_);
+        }
+        lease.connection()->used = true;
+        lease.keep();
+    }
+    /// Nobody wants the answer any more.
+    void abandon() {
+        total_.reset();
+        connection_pool::lease lease;
+        std::lock_guard lock(mutex_);
+        if (!ended_ && !dying_) lease = give_up();
+    }
+
+private:
+    friend struct cut_call;
+
+    void cut(cut_why why, std::uint32_t turn) {
+        connection_pool::lease lease;
+        std::lock_guard lock(mutex_);
+        if (ended_ || dying_ || (turn != 0 && turn != turn_)) return;
+        why_ = why;
+        lease = give_up();
+    }
+    // Under the mutex; what it returns is to be destroyed without it.
+    connection_pool::lease give_up() {
+        dying_ = true;
+        if (users_ == 0) {
+            ended_ = true;
+            return std::move(lease_);
+        }
+        if (connected()) connection().line.cut();
+        return {};
+    }
+    bool enter() {
+        std::lock_guard lock(mutex_);
+        if (ended_ || dying_) return false;
+        ++users_;
+        return true;
+    }
+    void leave() {
+        connection_pool::lease lease;
+        std::lock_guard lock(mutex_);
+        if (--users_ > 0 || !dying_ || ended_) return;
+        ended_ = true;
+        lease = std::move(lease_);
+    }
+    std::uint32_t turn() const {
+        std::lock_guard lock(mutex_);
+        return turn_;
+    }
+    void next_turn() {
+        std::lock_guard lock(mutex_);
+        ++turn_;
+    }
+
+    clock_handle time_;
+    mutable std::mutex mutex_;
+    connection_pool::lease lease_;
+    std::optional<alarm<cut_call>> total_;
+    std::string head_;
+    bytes body_;
+    std::size_t users_ = 0;
+    std::uint32_t turn_ = 1;
+    cut_why why_ = cut_why::none;
+    bool sent_ = false;
+    bool dying_ = false;  // to be closed by the last user
+    bool ended_ = false;  // the lease is gone
+};
+
+inline void cut_call::operator()(expiry how) const {
+    if (auto hold = of.lock()) hold->cut(how == expiry::closed ? cut_why::closed : why, turn);
+}
+
+}  // namespace llmkit::detail

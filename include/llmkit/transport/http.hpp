@@ -1,0 +1,156 @@
+// llmkit/transport/http.hpp: HTTP/1.1 over sockets: pooled, limited, cancellable.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <llmkit/core/asio.hpp>
+#include <llmkit/core/clock.hpp>
+#include <llmkit/core/result.hpp>
+#include <llmkit/detail/http1_write.hpp>
+#include <llmkit/transport/channel.hpp>
+#include <llmkit/transport/concept.hpp>
+#include <llmkit/transport/connect.hpp>
+#include <llmkit/transport/http1.hpp>
+#include <llmkit/transport/policy.hpp>
+
+namespace llmkit {
+
+/// The transport that `http()` makes. Copies share one pool of connections. Safe from any thread.
+///
+/// The caller's coroutine uses the socket itself, so where several threads run one io_context,
+/// calls run on strands; `run` and pipelines' children do. May be dropped with calls in flight, and
+/// may outlive its io_context.
+class http_transport {
+public:
+    http_transport(const executor& on, encryption secure, const http_policy& policy)
+        : core_(std::make_shared<core>(on, std::move(secure), policy)) {}
+
+    clock_handle clock() const { return core_->time; }
+    task<result<http_response>> send(http_request ask) { return located(core_, std::move(ask)); }
+
+    /// Connections open, idle and waited for at this moment.
+    pool_figures connections() const { return core_->pool->figures(); }
+
+private:
+    using lease = detail::connection_pool::lease;
+
+    struct core {
+        core(const executor& on, encryption how, const http_policy& bounds)
+            : time(on),
+              secure(std::move(how)),
+              policy(bounds),
+              sockets(detail::socket_registry_service::of(on)),
+              pool(std::make_shared<detail::connection_pool>(sockets, time, policy)),
+              names(std::make_shared<detail::resolver>(time)) {
+            parsing.head_bytes = std::max<std::size_t>(policy.max_head, 1024);
+            parsing.line_bytes = std::min(parsing.line_bytes, parsing.head_bytes);
+        }
+        const clock_handle time;
+        const encryption secure;
+        const http_policy policy;
+        detail::http1_limits parsing;
+        const std::shared_ptr<detail::socket_registry> sockets;
+        const std::shared_ptr<detail::connection_pool> pool;
+        const std::shared_ptr<detail::resolver> names;
+    };
+
+    static task<result<http_response>> located(std::shared_ptr<core> shared, http_request ask) {
+        std::string where = ask.where();
+        auto answer = co_await attempt(std::move(shared), std::move(ask));
+        if (!answer) co_return answer.error().with_where(std::move(where));
+        co_return answer;
+    }
+
+    static task<result<http_response>> attempt(std::shared_ptr<core> shared, http_request ask) {
+        std::string head;
+        if (auto refused = write_head(*shared, ask, head); !refused) co_return refused.error();
+        const detail::exchange_limits limits = limits_of(*shared, ask);
+        const time_point start = shared->time.now();
+        const limit total = ask.deadline.earliest(after(start, shared->policy.total));
+
+        for (bool replayed = false;; replayed = true) {
+            std::string origin = ask.target().origin();
+            auto place = co_await detail::connection_pool::acquire(shared->pool, std::move(origin),
+                                                                   total, replayed);
+            if (!place) co_return place.error();
+            auto hold = std::make_shared<detail::connection_hold>(shared->time, std::move(*place));
+            detail::connection_hold::guard unfinished(*hold);
+            detail::connection_hold::user sending(*hold);
+            hold->watch(total);
+            if (!hold->connected()) {
+                hold->fill(std::make_unique<detail::http1_connection>(
+                    shared->sockets, shared->time.base(), shared->parsing));
+                auto open = co_await detail::establish(hold, shared->names, shared->secure,
+                                                       ask.target(), limits, total);
+                if (!open) co_return open.error();
+            }
+            std::string first = replayed || !hold->connection().used ? std::move(head) : head;
+            auto answer = co_await detail::http1_exchange(hold, ask, std::move(first), limits);
+            if (answer) {
+                unfinished.dismiss();
+                co_return answer;
+            }
+            if (replayed || !stale(*hold, answer.error())) co_return answer;
+        }
+    }
+
+    // A server closes idle connections when it likes. If it did so before it answered a byte, the
+    // request is sent once more, over a new connection.
+    static bool stale(detail::connection_hold& hold, const error& why) {
+        detail::http1_connection& on = hold.connection();
+        return on.used && why.kind() == error_kind::connection_lost && !on.parser.started();
+    }
+
+    static result<void> write_head(const core& shared, const http_request& ask, std::string& head) {
+        if (ask.target().secure() && !shared.secure)
+            return error(error_kind::configuration, "this transport was made without TLS")
+                .with_advice(
+                    "Include <llmkit/transport/tls.hpp>, make it with http(executor, "
+                    "llmkit::tls()), and link the CMake target llmkit::tls.");
+        const std::string& method = ask.method();
+        const bool sized =
+            !ask.body().empty() || method == "POST" || method == "PUT" || method == "PATCH";
+        const auto body =
+            sized ? detail::http1_body::sized(ask.body().size()) : detail::http1_body::none();
+        std::string why;
+        head.reserve(512);
+        if (detail::write_request_head(head, method, ask.target().target(),
+                                       ask.target().authority(), ask.fields(), body, why))
+            return {};
+        return error(error_kind::invalid_request, std::move(why));
+    }
+
+    static detail::exchange_limits limits_of(const core& shared, const http_request& ask) {
+        const http_policy& policy = shared.policy;
+        detail::exchange_limits limits;
+        limits.connect = std::min(ask.connect, policy.connect);
+        limits.first_event = std::min(ask.first_event, policy.first_event);
+        limits.idle = std::min(ask.idle, policy.idle);
+        limits.max_body = std::min(ask.max_body, policy.max_body);
+        return limits;
+    }
+
+    std::shared_ptr<core> core_;
+};
+
+/// Plain HTTP. A request to an https URL is an error of kind `configuration`.
+///
+///     auto transport = llmkit::http(co_await asio::this_coro::executor);
+inline http_transport http(const executor& on, const http_policy& policy = {}) {
+    return http_transport(on, encryption(), policy);
+}
+
+/// HTTP and HTTPS.
+///
+///     #include <llmkit/transport/tls.hpp>
+///     auto transport = llmkit::http(co_await asio::this_coro::executor, llmkit::tls());
+inline http_transport http(const executor& on, encryption secure, const http_policy& policy = {}) {
+    return http_transport(on, std::move(secure), policy);
+}
+
+static_assert(transport<http_transport>);
+
+}  // namespace llmkit

@@ -1,0 +1,37 @@
+// llmkit/transport/policy.hpp: the bounds of a transport: connections, waiting, time, sizes.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <llmkit/core/provenance.hpp>
+
+namespace llmkit {
+
+/// What an `http` transport may use and how long it may take. A request may ask for less.
+///
+///     auto client = llmkit::http(executor, llmkit::tls(), {.max_connections = 400, .connect =
+///     2s});
+///
+/// Trivially destructible, so it is safe in `co_await` expressions with g++ 12 as well.
+struct http_policy {
+    std::size_t max_connections = 100;  ///< open at once, to all hosts together, at least 1
+    std::size_t max_per_host = 100;     ///< of these, to one scheme, host and port, at least 1
+    std::size_t max_idle = 20;          ///< of these, kept open without a call, to all hosts
+    /// How long they are kept. No timer keeps a program alive for it: whoever next uses the
+    /// transport closes what is older.
+    duration idle_timeout = std::chrono::seconds(30);
+    std::size_t max_queued = 10'000;  ///< calls waiting for a connection; one more is `refused`
+
+    duration connect = std::chrono::seconds(5);    ///< address, connection, TLS handshake together
+    duration first_event = duration::max();        ///< from sending to the answer's head
+    duration idle = duration::max();               ///< between two pieces of the body
+    duration total = std::chrono::minutes(10);     ///< everything, waiting in the queue included
+    std::size_t max_head = 64 * 1024;              ///< bytes of the answer's head
+    std::uint64_t max_body = 64ULL * 1024 * 1024;  ///< bytes of the answer's body
+};
+static_assert(std::is_trivially_destructible_v<http_policy>);
+
+}  // namespace llmkit
