@@ -237,6 +237,8 @@ private:
         const auto& options = ask.options();
         if (!options.idempotency_key().empty()) {
             fields.add("Idempotency-Key", options.idempotency_key());
+        } else if (options.attempt_key != key128()) {
+            fields.add("Idempotency-Key", to_hex(options.attempt_key));
         }
         for (const auto* more : {&options_.headers(), &options.headers()}) {
             for (const auto& [name, value] : *more) fields.remove(name);
