@@ -59,6 +59,10 @@ public:
         }
     }
 
+    /// Keeps `what` until the flight has gone: nobody reads it or may join it any more. Before
+    /// `launch`.
+    void pin(std::shared_ptr<const void> what) { pin_ = std::move(what); }
+
     flight(clock_handle time, flight_policy policy) : time_(std::move(time)), policy_(policy) {}
 
 private:
@@ -195,6 +199,7 @@ private:
     bool ended_ = false;
     std::optional<error> failure_;
     std::atomic<bool> claimed_{false};
+    std::shared_ptr<const void> pin_;
 };
 
 /// A place in a flight. Move-only; letting go of it leaves the flight.
