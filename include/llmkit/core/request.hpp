@@ -36,6 +36,8 @@ public:
     request() : request(std::string(), std::string()) {}
     request(std::string operation, std::string body)
         : content_(std::make_shared<content>(std::move(operation), bytes(std::move(body)))) {}
+    request(std::string operation, const char* body)
+        : request(std::move(operation), std::string(body)) {}
     request(std::string operation, const nlohmann::json& body)
         : request(std::move(operation), body.dump()) {}
 
