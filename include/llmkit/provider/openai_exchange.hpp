@@ -13,6 +13,7 @@
 #include <llmkit/core/clock.hpp>
 #include <llmkit/core/request.hpp>
 #include <llmkit/core/response.hpp>
+#include <llmkit/core/timed_out.hpp>
 #include <llmkit/provider/openai_request.hpp>
 
 namespace llmkit::detail {
@@ -78,7 +79,7 @@ public:
         const error_kind kind = what.kind();
         if (what.where().empty()) what = what.with_where(where_);
         if (kind == error_kind::timeout && waits_for_first_ && time_.now() >= first_event_) {
-            what = error(kind, "the first event did not come in time")
+            what = timed_out("first event", first_event_ - began_)
                        .with_where(where_)
                        .with_code("first_event_limit");
         }
