@@ -1,0 +1,1 @@
+// Gives the examples' precompiled header something to be compiled with.
