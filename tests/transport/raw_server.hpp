@@ -52,7 +52,11 @@ public:
     }
     /// Waits until the client goes away.
     llmkit::task<void> gone() {
-        while (co_await more()) unread_.clear();
+        bool here = true;  // g++ 12.2 miscompiles `while (co_await more())` here
+        while (here) {
+            here = co_await more();
+            unread_.clear();
+        }
     }
     llmkit::task<bool> send(std::string text) {
         std::error_code failed;
