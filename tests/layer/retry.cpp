@@ -165,7 +165,9 @@ TEST_CASE("a limit of one attempt is tried again, the call's deadline is not", "
     up.provider.then(never_answers()).then("never sent");
     ask.options().first_event = duration::max();
     ask.options().deadline.until = up.world.now() + 5s;
-    CHECK(said(up.world, with_retry(up.provider), ask) == "error: timeout");
+    auto late = up.world.wait(with_retry(up.provider)(ask));
+    CHECK(late.error().kind() == error_kind::timeout);
+    CHECK(late.error().advice() == advice(error_kind::timeout));
     CHECK(up.calls() == 3);
 }
 

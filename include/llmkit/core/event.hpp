@@ -22,6 +22,7 @@ public:
     const bytes& shared_data() const { return data_; }
     /// The server-sent event's type ("message_start"), empty when it has none.
     std::string_view name() const { return name_.view(); }
+    const bytes& shared_name() const { return name_; }
     const event_facts& facts() const { return facts_; }
     void set_facts(event_facts facts) { facts_ = facts; }
 
