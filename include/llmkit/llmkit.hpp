@@ -4,8 +4,12 @@
 #include <llmkit/core/any_service.hpp>
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/core/run.hpp>
+#include <llmkit/layer/dedup.hpp>
+#include <llmkit/layer/retry.hpp>
+#include <llmkit/layer/timeout.hpp>
 #include <llmkit/metrics/histogram.hpp>
 #include <llmkit/metrics/registry.hpp>
 #include <llmkit/provider/openai.hpp>
 #include <llmkit/token/pricing.hpp>
 #include <llmkit/transport/concept.hpp>
+#include <llmkit/transport/http.hpp>

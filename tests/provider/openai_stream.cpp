@@ -313,8 +313,9 @@ TEST_CASE("a silent server is given up at the first event's limit", "[openai]") 
     REQUIRE(out.failure);
     CHECK(out.failure->code() == "first_event_limit");
     // After the first event the limit is gone.
-    out = hear(http_answer::events({says("a"), says("b"), says("c"), stop}).in_pieces(100).every(4s),
-               options);
+    out =
+        hear(http_answer::events({says("a"), says("b"), says("c"), stop}).in_pieces(100).every(4s),
+             options);
     CHECK_FALSE(out.failure);
     CHECK(out.text == "abc");
     CHECK(out.took > 10s);
