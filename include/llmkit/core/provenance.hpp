@@ -86,6 +86,7 @@ public:
     dedup_role role = dedup_role::none;
     std::string_view cache_level;  ///< name of the level that answered; empty: not from a cache
     bool stale = false;            ///< answered from an entry past its TTL
+    bool missed = false;           ///< a cache was asked and had nothing
     bool substitute = false;       ///< given by another model or provider than was asked
     duration queued{};             ///< time spent waiting for a connection or a permit
     std::optional<double> cost;    ///< US dollars, once somebody with a price table has said so
