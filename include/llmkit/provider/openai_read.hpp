@@ -208,8 +208,8 @@ inline bool read_vectors(std::string_view body, embeddings& into) {
         }
     });
     if (!fine || !any) return false;
-    std::stable_sort(found.begin(), found.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     for (auto& [index, vector] : found) into.vectors.push_back(std::move(vector));
     into.usage = facts.usage;
     return true;
