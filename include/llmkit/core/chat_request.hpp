@@ -1,7 +1,8 @@
 // llmkit/core/chat_request.hpp: a chat request, written member by member.
 #pragma once
 
-#include <initializer_list>
+#include <concepts>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -92,26 +93,31 @@ public:
     }
     chat_request&& assistant(const completion& said) && { return std::move(assistant(said)); }
 
-    /// A message in the provider's own JSON.
-    chat_request& message(const nlohmann::json& whole) & {
-        next_message() += whole.dump(-1, ' ', false, replace_bad);
+    /// A message in the provider's own JSON, as text.
+    chat_request& message(std::string_view json) & {
+        next_message() += json;
         return *this;
     }
-    chat_request&& message(const nlohmann::json& whole) && { return std::move(message(whole)); }
+    chat_request&& message(std::string_view json) && { return std::move(message(json)); }
 
-    /// A function that the model may call; `parameters` is its JSON schema.
+    /// A function that the model may call; `parameters` is its JSON schema, as text.
+    ///
+    ///     .tool("weather", "Weather in a city.",
+    ///           R"({"type":"object","properties":{"city":{"type":"string"}}})")
     chat_request& tool(std::string_view name, std::string_view description,
-                       const nlohmann::json& parameters) & {
+                       std::string_view parameters) & {
         tools_ += tools_.empty() ? "" : ",";
         tools_ += R"({"type":"function","function":{"name":)";
         detail::write_json(tools_, name);
         tools_ += R"(,"description":)";
         detail::write_json(tools_, description);
-        tools_ += R"(,"parameters":)" + parameters.dump(-1, ' ', false, replace_bad) + "}}";
+        tools_ += R"(,"parameters":)";
+        tools_ += parameters;
+        tools_ += "}}";
         return *this;
     }
     chat_request&& tool(std::string_view name, std::string_view description,
-                        const nlohmann::json& parameters) && {
+                        std::string_view parameters) && {
         return std::move(tool(name, description, parameters));
     }
 
@@ -126,19 +132,32 @@ public:
     chat_request&& seed(std::int64_t s) && { return std::move(seed(s)); }
     chat_request& stop(std::string_view sequence) & { return write("stop", sequence); }
     chat_request&& stop(std::string_view sequence) && { return std::move(stop(sequence)); }
-    /// `{"type":"json_object"}` or a JSON schema.
-    chat_request& response_format(const nlohmann::json& format) & {
-        return set("response_format", format);
+    /// `{"type":"json_object"}` or a JSON schema, as text.
+    chat_request& response_format(std::string_view json) & {
+        return set_json("response_format", json);
     }
-    chat_request&& response_format(const nlohmann::json& format) && {
-        return std::move(response_format(format));
+    chat_request&& response_format(std::string_view json) && {
+        return std::move(response_format(json));
     }
-    /// Any other top-level field, as JSON.
-    chat_request& set(std::string_view field, const nlohmann::json& value) & {
-        return put(field, value.dump(-1, ' ', false, replace_bad));
+    /// Any other top-level field: a string, number, bool or an `nlohmann::json` made before. A
+    /// braced list is not taken here, because g++ 12 cannot compile one inside a co_await.
+    template <class Value>
+        requires std::convertible_to<const Value&, nlohmann::json>
+    chat_request& set(std::string_view field, const Value& value) & {
+        const nlohmann::json json = value;
+        return put(field, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     }
-    chat_request&& set(std::string_view field, const nlohmann::json& value) && {
+    template <class Value>
+        requires std::convertible_to<const Value&, nlohmann::json>
+    chat_request&& set(std::string_view field, const Value& value) && {
         return std::move(set(field, value));
+    }
+    /// Any other top-level field, as JSON text. A body that is no JSON is refused when it is sent.
+    chat_request& set_json(std::string_view field, std::string_view json) & {
+        return put(field, std::string(json));
+    }
+    chat_request&& set_json(std::string_view field, std::string_view json) && {
+        return std::move(set_json(field, json));
     }
 
     /// The body as it will be sent.
@@ -163,8 +182,6 @@ public:
     }
 
 private:
-    static constexpr auto replace_bad = nlohmann::json::error_handler_t::replace;
-
     std::string& next_message() {
         if (!messages_.empty()) messages_ += ',';
         return messages_;
