@@ -75,12 +75,13 @@ inline std::optional<std::chrono::nanoseconds> read_duration(std::string_view te
 inline std::chrono::nanoseconds wait_until(std::int64_t unix_second,
                                            std::chrono::system_clock::time_point now) {
     using namespace std::chrono;
-    const auto whole = floor<seconds>(now);
+    const auto whole = floor<std::chrono::seconds>(now);
     const std::int64_t away = unix_second - std::int64_t{whole.time_since_epoch().count()};
-    const std::int64_t most = duration_cast<seconds>(longest_server_wait).count();
+    const std::int64_t most = duration_cast<std::chrono::seconds>(longest_server_wait).count();
     if (away <= 0) return nanoseconds(0);
     if (away > most) return longest_server_wait;
-    return duration_cast<nanoseconds>(seconds(away)) - duration_cast<nanoseconds>(now - whole);
+    return duration_cast<nanoseconds>(std::chrono::seconds(away)) -
+           duration_cast<nanoseconds>(now - whole);
 }
 
 inline std::optional<std::chrono::nanoseconds> read_date_wait(

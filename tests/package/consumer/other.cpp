@@ -1,7 +1,6 @@
-#if __has_include(<llmkit/llmkit.hpp>)
 #include <llmkit/llmkit.hpp>
-#else  // until it is written
-#include <llmkit/core/facts.hpp>
-#endif
 
-int other() { return llmkit::token_usage{}.known ? 1 : 0; }
+int other() {
+    const llmkit::request ask("models", "");
+    return ask.operation() == "models" ? 0 : 1;
+}
