@@ -1,0 +1,263 @@
+// llmkit/cache/answers.hpp: what the cache layer decides about answers: found, given, kept, how
+// old.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
+
+#include <llmkit/cache/backend.hpp>
+#include <llmkit/core/scope.hpp>
+#include <llmkit/core/service.hpp>
+#include <llmkit/detail/answer_recording.hpp>
+#include <llmkit/detail/question.hpp>
+#include <llmkit/detail/replay.hpp>
+
+namespace llmkit {
+
+struct cache_policy {
+    /// How long an answer is fresh.
+    duration ttl = std::chrono::hours(1);
+    /// For so long after its TTL an answer is still given at once, while a new one is fetched in
+    /// the background.
+    duration stale_while_revalidate{};
+    /// For so long after its TTL an answer is given when the provider cannot be reached, has no
+    /// room or stumbles.
+    duration stale_if_error{};
+    /// Larger answers are not kept.
+    std::size_t max_entry_bytes = 1024 * 1024;
+    /// Calls that differ only in the body's `user` get each other's answers.
+    bool ignore_user = false;
+    /// Calls that differ only in extra headers get each other's answers.
+    bool ignore_headers = false;
+    /// Only calls whose answer is not sampled: temperature 0, embeddings.
+    bool only_deterministic = false;
+    /// At most so long is waited for the store on the way to an answer.
+    duration store_limit = std::chrono::milliseconds(50);
+};
+// So that cache(store, {.ttl = 5min}) is safe inside a co_await expression on g++ 12.
+static_assert(std::is_trivially_destructible_v<cache_policy>);
+
+namespace detail {
+
+/// A store may throw `operation_aborted` for reasons of its own; only the caller's counts.
+inline task<void> stop_if_cancelled() {
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) throw_cancelled();
+}
+
+/// What a cache layer's calls, recorders and refreshers share.
+template <cache_backend Backend>
+class cache_core {
+public:
+    cache_core(Backend backend, cache_policy policy, clock_handle clock, std::string upstream)
+        : store(std::move(backend)),
+          rules(rules_of(policy)),
+          origin(std::move(upstream)),
+          time(std::move(clock)),
+          policy_(policy) {}
+
+    bool concerns(const request& ask) const {
+        return shareable(ask) && (!policy_.only_deterministic || deterministic(ask));
+    }
+    bool answers(const cache_entry& kept, const request& ask) const {
+        return kept.canonical == ask.canonical(rules.fields) && kept.operation == ask.operation() &&
+               kept.tenant == ask.options().tenant() && kept.origin == origin &&
+               kept.headers == headers_key(ask, rules);
+    }
+    enum class age : std::uint8_t { fresh, refreshing, for_errors, gone };
+    age age_of(const cache_entry& kept, time_point now) const {
+        if (now < kept.fresh_until) return age::fresh;
+        if (now < after(kept.fresh_until, policy_.stale_while_revalidate)) return age::refreshing;
+        if (now < after(kept.fresh_until, policy_.stale_if_error)) return age::for_errors;
+        return age::gone;
+    }
+    bool serves_on_error(const cache_entry& kept, time_point now) const {
+        return now < after(kept.fresh_until, policy_.stale_if_error);
+    }
+    /// An answer from an entry; an error when it cannot be given in the caller's shape.
+    result<response> give(const cache_hit& hit, const request& ask, bool stale) const {
+        const cache_entry& kept = *hit.entry();
+        const call_options& options = ask.options();
+        usage_events usage = usage_events::hidden;
+        if (options.streamed) {
+            if (options.metered) usage = usage_events::for_layer;
+            if (wants_usage(ask)) usage = usage_events::for_caller;
+        }
+        auto events =
+            replay({hit.entry(), kept.events, kept.streamed, kept.speaks}, options.streamed, usage);
+        if (!events) return events.error();
+        response_head head;
+        head.streamed = options.streamed;
+        head.speaks = kept.speaks;
+        head.model = kept.model;
+        head.request_id = kept.request_id;
+        head.came_by.attempts = options.attempts;
+        head.came_by.cache_level = hit.level();
+        head.came_by.stale = stale;
+        head.came_by.cost = 0.0;
+        return response(std::move(head), std::move(*events));
+    }
+
+    std::shared_ptr<const cache_entry> entry(const request& ask, const response_head& head,
+                                             const answer_recording& recorded) const {
+        auto made = std::make_shared<cache_entry>();
+        made->operation = ask.operation();
+        made->canonical = ask.canonical(rules.fields);
+        made->tenant = ask.options().tenant();
+        made->origin = origin;
+        made->headers = headers_key(ask, rules);
+        made->model = head.model;
+        made->request_id = head.request_id;
+        if (head.speaks) made->dialect = head.speaks->name();
+        made->speaks = head.speaks;
+        made->streamed = head.streamed;
+        made->events = recorded.compact();
+        made->usage = recorded.usage();
+        made->stored_at = time.now();
+        made->fresh_until = after(made->stored_at, policy_.ttl);
+        made->keep_until = after(made->fresh_until,
+                                 std::max(policy_.stale_while_revalidate, policy_.stale_if_error));
+        return made;
+    }
+    bool keeps(const response_head& head) const {
+        return policy_.ttl > duration::zero() && head.status >= 200 && head.status < 300 &&
+               !head.came_by.stale && !head.came_by.substitute;
+    }
+    std::size_t max_entry_bytes() const { return policy_.max_entry_bytes; }
+    bool may_serve_stale() const { return policy_.stale_if_error > duration::zero(); }
+    limit store_limit(const request& ask) const {
+        return ask.wait_limit(time.now(), policy_.store_limit);
+    }
+
+    /// Asks the store; a store that fails has nothing.
+    static task<cache_hit> look_up(std::shared_ptr<cache_core> core, key128 key, limit until) {
+        cache_hit hit;
+        try {
+            auto found = co_await core->store.find(key, core->time.now(), until);
+            if (found) hit = std::move(*found);
+        } catch (const std::exception&) {
+        }
+        co_await stop_if_cancelled();
+        co_return hit;
+    }
+    /// Stores an answer; the claim is let go of when newcomers find it in the store.
+    static task<void> file(std::shared_ptr<cache_core> core, key128 key,
+                           std::shared_ptr<const cache_entry> entry,
+                           std::shared_ptr<answer_claim> claim) {
+        try {
+            limit until;
+            until.until = after(core->time.now(), std::chrono::seconds(5));
+            co_await core->store.put(key, std::move(entry), core->time.now(), until);
+        } catch (const std::exception&) {
+        }
+        claim.reset();
+    }
+
+    /// True for the one who may refresh this entry; he says when he has done.
+    bool begin_refresh(const key128& key) {
+        const std::lock_guard lock(mutex_);
+        return refreshing_.insert(key).second;
+    }
+    void end_refresh(const key128& key) {
+        const std::lock_guard lock(mutex_);
+        refreshing_.erase(key);
+    }
+
+    const Backend store;
+    const question_rules rules;
+    const std::string origin;
+    const clock_handle time;
+
+private:
+    static question_rules rules_of(const cache_policy& policy) {
+        question_rules what;
+        if (policy.ignore_user) what.fields = key_fields::without_user;
+        what.headers = !policy.ignore_headers;
+        return what;
+    }
+
+    const cache_policy policy_;
+    std::mutex mutex_;
+    std::unordered_set<key128> refreshing_;
+};
+
+/// Whether an old answer is better than this error: the provider is at fault, or the way to it.
+constexpr bool passing_trouble(error_kind kind) {
+    switch (kind) {
+        case error_kind::rate_limited:
+        case error_kind::overloaded:
+        case error_kind::server:
+        case error_kind::resolve:
+        case error_kind::connect:
+        case error_kind::tls:
+        case error_kind::connection_lost:
+        case error_kind::timeout:
+        case error_kind::protocol:
+        case error_kind::truncated:
+        case error_kind::refused:
+            return true;
+        default:
+            return false;
+    }
+}
+
+/// Watches an answer pass by and stores it when it was complete.
+template <class Backend>
+class answer_recorder final : public stream_tap {
+public:
+    answer_recorder(std::shared_ptr<cache_core<Backend>> core, const key128& key, request ask,
+                    const response_head& head)
+        : core_(std::move(core)),
+          key_(key),
+          ask_(std::move(ask)),
+          head_(head),
+          recorded_(core_->max_entry_bytes()) {}
+
+    void on_event(const event& one) override {
+        try {
+            recorded_.add(one);
+        } catch (const std::bad_alloc&) {
+            recorded_.drop();
+        }
+    }
+    void on_end(outcome how, const error*) override {
+        // Everything held is let go of at the end: the claim keeps the shared call open.
+        const auto claim = std::move(head_.claim);
+        if (how != outcome::complete || !recorded_.worth_keeping(head_.streamed)) return;
+        if (claim && !claim->take()) return;
+        try {
+            store(claim);
+        } catch (const std::exception&) {
+            // No memory, or a store that throws: the caller has his answer all the same.
+        }
+    }
+
+private:
+    void store(const std::shared_ptr<answer_claim>& claim) {
+        auto kept = core_->entry(ask_, head_, recorded_);
+        if constexpr (instant_cache_backend<Backend>) {
+            core_->store.try_put(key_, std::move(kept), core_->time.now());
+        } else if (const auto& link = ask_.options().link) {
+            link->background().spawn(
+                cache_core<Backend>::file(core_, key_, std::move(kept), claim));
+        }
+    }
+
+    std::shared_ptr<cache_core<Backend>> core_;
+    key128 key_;
+    request ask_;
+    response_head head_;
+    answer_recording recorded_;
+};
+
+}  // namespace detail
+
+}  // namespace llmkit
