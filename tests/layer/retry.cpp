@@ -46,6 +46,7 @@ TEST_CASE("retry gives up after its last attempt with the last error", "[retry]"
         REQUIRE_FALSE(answer);
         CHECK(answer.error().kind() == error_kind::overloaded);
         CHECK(answer.error().attempts() == 3);
+        CHECK(answer.error().advice() == "Try again later, or allow more retries.");
         CHECK(up.calls() == 3);
     }
 }
@@ -133,7 +134,9 @@ TEST_CASE("a server that asks for too long a pause is not waited for", "[retry]"
     for (const duration asked : {duration(61s), duration::max()}) {
         upstream up;
         up.provider.always(busy.with_retry_after(asked));
-        auto answer = up.world.wait(with_retry(up.provider)(ask_for(false)));
+        request ask = ask_for(false);
+        ask.options().deadline.until = up.world.now() + 24h;
+        auto answer = up.world.wait(with_retry(up.provider)(ask));
         CHECK(up.calls() == 1);
         CHECK(up.world.elapsed() == 0s);
         CHECK(answer.error().kind() == error_kind::overloaded);
@@ -152,6 +155,7 @@ TEST_CASE("a pause beyond the deadline is not begun", "[retry]") {
     CHECK(answer.error().kind() == error_kind::overloaded);
     CHECK(std::string(answer.error().advice()).find("20 s") != std::string::npos);
     CHECK(std::string(answer.error().advice()).find("10 s") != std::string::npos);
+    CHECK(std::string(answer.error().advice()).find("add retry()") == std::string::npos);
 }
 
 TEST_CASE("a limit of one attempt is tried again, the call's deadline is not", "[retry]") {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -72,8 +73,10 @@ public:
         // A foreign service may not keep the trail; then at least this layer's own count holds.
         if (why.attempts() > options.attempts.size()) options.attempts = why.came_by().attempts;
         if (!worth_another_try(why)) return std::nullopt;
-        if (retries_ >= shared_.policy.retries) return std::nullopt;
-        if (options.attempts.size() >= options.allowed_attempts) return std::nullopt;
+        if (retries_ >= shared_.policy.retries ||
+            options.attempts.size() >= options.allowed_attempts) {
+            return used_up(why);
+        }
 
         const time_point deadline = options.deadline.effective();
         if (deadline <= now) return std::nullopt;
@@ -88,18 +91,32 @@ public:
     }
 
 private:
-    static std::optional<duration> give_up(error& why, time_point now, time_point deadline) {
+    std::optional<duration> give_up(error& why, time_point now, time_point deadline) const {
+        const duration asked = why.retry_after().value_or(duration::zero());
         const std::string left =
-            deadline == time_point::max()
+            asked > shared_.policy.longest_server_wait
                 ? std::string("that is longer than longest_server_wait")
                 : fmt::format("the call's deadline passes in {}", in_words(deadline - now));
-        return stop(why, why.retry_after() ? fmt::format("the provider asks for a pause of {}, {}",
-                                                         in_words(*why.retry_after()), left)
-                                           : left + ", before the next attempt");
+        return stop(
+            why, asked > duration::zero()
+                     ? fmt::format("the provider asks for a pause of {}, {}", in_words(asked), left)
+                     : left + ", before the next attempt");
     }
     static std::optional<duration> stop(error& why, const std::string& reason) {
-        why = why.with_advice(fmt::format("Not asked again: {}. {}", reason, why.advice()));
+        std::string advice = fmt::format("Not asked again: {}.", reason);
+        if (!advises_this_layer(why)) advice += fmt::format(" {}", why.advice());
+        why = why.with_advice(std::move(advice));
         return std::nullopt;
+    }
+    static std::optional<duration> used_up(error& why) {
+        if (why.attempts() > 1 && advises_this_layer(why)) {
+            why = why.with_advice("Try again later, or allow more retries.");
+        }
+        return std::nullopt;
+    }
+    // "Add retry()" is no help to somebody who has.
+    static bool advises_this_layer(const error& why) {
+        return why.advice().find("retry()") != std::string_view::npos;
     }
 
     retry_state& shared_;
