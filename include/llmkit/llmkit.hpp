@@ -1,9 +1,12 @@
 // llmkit/llmkit.hpp: everything that needs no optional component.
 #pragma once
 
+#include <llmkit/batch/map.hpp>
+#include <llmkit/cache/memory.hpp>
 #include <llmkit/core/any_service.hpp>
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/core/run.hpp>
+#include <llmkit/layer/cache.hpp>
 #include <llmkit/layer/dedup.hpp>
 #include <llmkit/layer/monitor.hpp>
 #include <llmkit/layer/retry.hpp>
