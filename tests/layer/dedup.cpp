@@ -184,6 +184,8 @@ TEST_CASE("cancelling the leader leaves the others alone", "[dedup]") {
     caller other(b.client, question("hi", streamed));
     b.world.run_for(500ms);
     leader.reset();
+    b.world.poll();
+    CHECK(b.client.calls_in_flight() == 1);  // nothing of the leader is left
     const seen what = end_of(b.world, other);
     CHECK(what.text == "the answer");
     CHECK(what.role == dedup_role::joined);
@@ -305,6 +307,9 @@ TEST_CASE("a call that began too long ago takes nobody in", "[dedup]") {
     b.world.run_for(1ms);
     CHECK(b.provider.counts().begun == 2);
     caller fourth(b.client, question("hi", true));  // joins the third, not the first
+    b.world.run_for(13s);
+    CHECK(b.provider.counts().ended == 1);
+    caller fifth(b.client, question("hi", true));  // so does who comes after the first has gone
     b.world.run();
     CHECK(b.provider.counts().begun == 2);
     CHECK(b.service.in_flight() == 0);
