@@ -21,8 +21,9 @@ static_assert(std::is_trivially_destructible_v<slow_call_policy>);
 // One slow call.
 class slow_call {
 public:
-    slow_call(std::string model, llmkit::duration took, llmkit::outcome how)
-        : model(std::move(model)), took(took), ended(how) {}
+    slow_call(std::string who, llmkit::duration span, llmkit::outcome how)
+        : model(std::move(who)), took(span), ended(how) {}
+
     std::string model;
     llmkit::duration took;
     llmkit::outcome ended;  // complete, failed or abandoned
