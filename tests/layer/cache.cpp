@@ -173,6 +173,7 @@ TEST_CASE("what was asked before is answered from the cache", "[cache]") {
     b.provider.then(says("the answer").after(1s).usage(12, 3).model("m-1"));
     const seen first = b.ask(question());
     CHECK_FALSE(first.hit());
+    CHECK(first.head.came_by.missed);
     CHECK(first.head.came_by.attempts.size() == 1);
     request same("chat/completions", std::string(R"({ "messages":"hi", "model":"m" })"));
     const seen second = b.ask(same);
@@ -180,6 +181,7 @@ TEST_CASE("what was asked before is answered from the cache", "[cache]") {
     CHECK(second.hit());
     CHECK(second.head.came_by.cache_level == "memory");
     CHECK_FALSE(second.head.came_by.stale);
+    CHECK_FALSE(second.head.came_by.missed);
     CHECK(second.head.came_by.attempts.empty());
     CHECK(second.head.came_by.cost == 0.0);
     CHECK(second.head.status == 200);
@@ -388,7 +390,10 @@ TEST_CASE("an old answer stands in for a provider in trouble", "[cache]") {
     }
     CHECK(b.ask(question("hi", streamed)).kind() == error_kind::invalid_request);
     b.world.run_for(50s);  // too old now
-    CHECK(b.ask(question("hi", streamed)).kind() == error_kind::overloaded);
+    const seen failed = b.ask(question("hi", streamed));
+    CHECK(failed.kind() == error_kind::overloaded);
+    CHECK(failed.failed->came_by().missed);
+    CHECK(failed.failed->attempts() == 1);
     CHECK(b.ask(question("hi", streamed)).text == "new");
     CHECK(b.upstream() == 6);
 }
@@ -399,7 +404,9 @@ TEST_CASE("a call may go past the cache, or renew it", "[cache]") {
     b.ask(question());
     CHECK(b.ask(with_mode(cache_mode::bypass)).text == "two");
     CHECK(b.ask(question()).text == "one");
-    CHECK(b.ask(with_mode(cache_mode::refresh)).text == "three");
+    const seen renewed = b.ask(with_mode(cache_mode::refresh));
+    CHECK(renewed.text == "three");
+    CHECK_FALSE(renewed.head.came_by.missed);  // nobody asked the cache
     CHECK(b.ask(question()).text == "three");
     request named = question();
     named.options().set_idempotency_key("mine");

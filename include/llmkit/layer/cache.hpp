@@ -81,6 +81,14 @@ private:
         const bool metering = ask.options().streamed && !ask.options().metered;
         if (metering) onward.options().metered = true;
         auto answer = co_await self->next(std::move(onward));
+        const bool missed = ask.options().cache != cache_mode::refresh;
+        if (answer) {
+            answer->head().came_by.missed = missed;
+        } else if (missed) {
+            provenance how = answer.error().came_by();
+            how.missed = true;
+            answer = answer.error().with_provenance(std::move(how));
+        }
         if (answer && old && self->may_serve_stale()) co_await answer->events().peek();
         if (old) {
             const error* failed = failure_of(answer);
