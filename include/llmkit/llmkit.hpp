@@ -13,6 +13,7 @@
 #include <llmkit/layer/stream.hpp>
 #include <llmkit/layer/timeout.hpp>
 #include <llmkit/metrics/histogram.hpp>
+#include <llmkit/metrics/prometheus.hpp>
 #include <llmkit/metrics/registry.hpp>
 #include <llmkit/metrics/report.hpp>
 #include <llmkit/metrics/report_every.hpp>
