@@ -20,9 +20,10 @@
 
 #include <fmt/format.h>
 
-#include <llmkit/llmkit.hpp>
+#include <llmkit/core/asio.hpp>
+#include <llmkit/core/clock.hpp>
+#include <llmkit/core/wait.hpp>
 
-#include "provider.hpp"
 #include "workload.hpp"
 
 namespace demo {
@@ -113,16 +114,20 @@ inline double cpu_seconds(clockid_t of) {
     return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) * 1e-9;
 }
 
+/// Callers begin one after another within so many seconds of the workload's time: a thousand
+/// programs that all start in the same microsecond would measure how fast this machine connects.
+inline constexpr double ramp_seconds = 1;
+
 /// One stage under way. Everything here runs on one thread.
 class stage {
 public:
-    stage(const workload& how, const std::vector<prompt>& prompts,
-          const std::vector<drawn_call>& calls, std::shared_ptr<contender> who, std::string name,
-          std::size_t callers)
-        : how_(how), prompts_(prompts), calls_(calls), who_(std::move(who)) {
+    /// `bodies` are the calls, in the order in which callers take them.
+    stage(const workload& how, std::vector<std::string> bodies, std::shared_ptr<contender> who,
+          std::string name, std::size_t callers)
+        : how_(how), bodies_(std::move(bodies)), who_(std::move(who)) {
         seen_.name = std::move(name);
         seen_.callers = callers;
-        seen_.calls = calls.size();
+        seen_.calls = bodies_.size();
     }
 
     figures run(asio::io_context& context) {
@@ -131,7 +136,9 @@ public:
         const double thread = cpu_seconds(CLOCK_THREAD_CPUTIME_ID);
         began_ = time.now();
         for (std::size_t i = 0; i < seen_.callers; ++i) {
-            asio::co_spawn(context, caller(this, time),
+            const auto start = began_ + scaled(ramp_seconds * static_cast<double>(i) /
+                                               static_cast<double>(seen_.callers));
+            asio::co_spawn(context, caller(this, time, start),
                            [this, &context](std::exception_ptr failed) {
                                if (failed && !failed_) failed_ = failed;
                                if (++gone_ == seen_.callers || failed_) context.stop();
@@ -158,15 +165,20 @@ private:
     static double seconds(llmkit::duration span) {
         return std::chrono::duration<double>(span).count();
     }
+    llmkit::duration scaled(double span) const {
+        return std::chrono::duration_cast<llmkit::duration>(
+            std::chrono::duration<double>(span * how_.time_scale));
+    }
     double unscaled(llmkit::duration span) const { return seconds(span) / how_.time_scale; }
 
-    static task<void> caller(stage* self, llmkit::clock_handle time) {
-        while (self->next_ < self->calls_.size()) {
-            const drawn_call& call = self->calls_[self->next_++];
-            std::string body =
-                body_of(call, self->prompts_[call.prompt].text, self->who_->streams());
+    static task<void> caller(stage* self, llmkit::clock_handle time, time_point start) {
+        llmkit::limit at;
+        at.until = start;
+        co_await llmkit::sleep_until(time, at);
+        while (self->next_ < self->bodies_.size()) {
+            std::string body = std::move(self->bodies_[self->next_++]);
             const time_point began = time.now();
-            if (self->next_ == self->calls_.size()) {
+            if (self->next_ == self->bodies_.size()) {
                 self->last_start_ = began;
                 self->ended_by_last_start_ = self->ended_;
             }
@@ -204,7 +216,7 @@ private:
         for (;;) {
             co_await llmkit::sleep_for(time, std::chrono::milliseconds(terminal ? 500 : 5000));
             fmt::print(stderr, "{}{:<16} {:>6} of {} calls, {} callers waiting, {:.0f} s{}",
-                       terminal ? "\r" : "", self->seen_.name, self->ended_, self->calls_.size(),
+                       terminal ? "\r" : "", self->seen_.name, self->ended_, self->bodies_.size(),
                        self->in_flight_, seconds(time.now() - self->began_), terminal ? " " : "\n");
             std::fflush(stderr);
         }
@@ -219,8 +231,7 @@ private:
     }
 
     const workload& how_;
-    const std::vector<prompt>& prompts_;
-    const std::vector<drawn_call>& calls_;
+    std::vector<std::string> bodies_;
     std::shared_ptr<contender> who_;
     figures seen_;
     samples late_;

@@ -17,18 +17,18 @@
 #include <vector>
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <llmkit/llmkit.hpp>
-#include <llmkit/transport/tls.hpp>
+#include <llmkit/core/run.hpp>
+#include <llmkit/metrics/report.hpp>
 
 #include "after.hpp"
 #include "before.hpp"
 #include "callers.hpp"
 #include "provider.hpp"
-#include "real.hpp"
 #include "report.hpp"
 #include "workload.hpp"
 
@@ -46,9 +46,7 @@ struct plan {
 class bench {
 public:
     bench(const workload& how, bool show_monitor)
-        : how_(how), prompts_(make_prompts(how)), calls_(draw_calls(how)), show_(show_monitor) {
-        prices_.add("demo-1", {.input = how.usd_input, .output = how.usd_output});
-    }
+        : how_(how), prompts_(make_prompts(how)), calls_(draw_calls(how)), show_(show_monitor) {}
 
     const std::vector<drawn_call>& calls() const { return calls_; }
 
@@ -59,26 +57,15 @@ public:
     }
     figures with(const plan& chosen) {
         return measure(chosen.name, chosen.callers, chosen.callers, [&](auto& context, auto port) {
-            llmkit::any_service client(upstream(context, port, chosen.callers));
-            if (chosen.with.retry) {
-                client = any(llmkit::pipeline(client) | llmkit::retry(retries(how_)));
-            }
-            if (chosen.with.dedup) {
-                client = any(llmkit::pipeline(client) | llmkit::dedup(sharing()));
-            }
-            client = any(llmkit::pipeline(client) | llmkit::cache(answers_of(how_), by_meaning()));
-            if (chosen.with.streamed) client = any(llmkit::pipeline(client) | llmkit::stream());
-            return std::make_shared<demo::after>(client, how_, chosen.with.streamed);
+            return make_client(context, port, chosen.callers, how_, chosen.with);
         });
     }
     figures all() {
+        const std::size_t callers = how_.callers_after;
         llmkit::metrics seen;
-        auto measured =
-            measure("after", how_.callers_after, how_.callers_after, [&](auto& context, auto port) {
-                auto client = full_pipeline(upstream(context, port, how_.callers_after),
-                                            retries(how_), answers_of(how_), seen, prices_);
-                return std::make_shared<demo::after>(any(client), how_, true);
-            });
+        auto measured = measure("after", callers, callers, [&](auto& context, auto port) {
+            return make_full_client(context, port, callers, how_, seen);
+        });
         if (show_) {
             fmt::print("monitor() in \"after\", in this machine's time:\n{}\n",
                        llmkit::to_table(seen.snapshot()));
@@ -87,19 +74,9 @@ public:
     }
 
 private:
-    template <class S>
-    static llmkit::any_service any(S client) {
-        return llmkit::any_service(std::move(client));
-    }
     llmkit::duration scaled(double seconds) const {
         return std::chrono::duration_cast<llmkit::duration>(
             std::chrono::duration<double>(seconds * how_.time_scale));
-    }
-    static auto upstream(asio::io_context& context, std::uint16_t port, std::size_t connections) {
-        return llmkit::openai(llmkit::http(context.get_executor(), pool_of(connections)),
-                              llmkit::openai_options()
-                                  .base_url(fmt::format("http://127.0.0.1:{}/v1", port))
-                                  .no_key());
     }
 
     template <class Make>
@@ -108,8 +85,13 @@ private:
         figures seen;
         {
             asio::io_context context(1);
-            stage running(how_, prompts_, calls_, make(context, upstream.server().port()), name,
-                          callers);
+            auto client = make(context, upstream.server().port());
+            std::vector<std::string> bodies;
+            bodies.reserve(calls_.size());
+            for (const auto& call : calls_) {
+                bodies.push_back(body_of(call, prompts_[call.prompt].text, client->streams()));
+            }
+            stage running(how_, std::move(bodies), std::move(client), name, callers);
             seen = running.run(context);
         }
         seen.pool = pool;
@@ -123,7 +105,6 @@ private:
     const workload& how_;
     std::vector<prompt> prompts_;
     std::vector<drawn_call> calls_;
-    llmkit::price_table prices_;
     bool show_;
 };
 

@@ -172,7 +172,8 @@ inline std::string body_of(const drawn_call& call, const std::string& text, bool
     body +=
         turned ? messages + comma + user + comma + model : model + comma + messages + comma + user;
     if (says_stream) body += fmt::format(R"({}"stream"{}{})", comma, colon, streamed);
-    return body + "}";
+    body += '}';
+    return body;
 }
 
 /// What share of the calls, one after another, would be found again.

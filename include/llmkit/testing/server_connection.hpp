@@ -17,7 +17,6 @@
 #include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/redirect_error.hpp>
-#include <asio/write.hpp>
 
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/clock.hpp>
@@ -96,11 +95,26 @@ public:
         }
         co_return !self->gone_;
     }
-    static task<bool> write(std::shared_ptr<server_connection> self, std::string wire) {
-        std::error_code failed;
-        co_await asio::async_write(self->socket, asio::buffer(wire),
-                                   asio::redirect_error(asio::use_awaitable, failed));
-        co_return !failed;
+    /// Writes what the socket takes at once; false when it failed.
+    bool write_now(std::string_view& wire) {
+        while (!wire.empty()) {
+            std::error_code failed;
+            wire.remove_prefix(socket.write_some(asio::buffer(wire), failed));
+            if (failed == asio::error::would_block) return true;
+            if (failed) return false;
+        }
+        return true;
+    }
+    /// Writes all of it, which lives as long as this takes; false when the client has gone.
+    static task<bool> write(std::shared_ptr<server_connection> self, std::string_view wire) {
+        while (self->write_now(wire)) {
+            if (wire.empty()) co_return true;
+            std::error_code failed;
+            co_await self->socket.async_wait(asio::socket_base::wait_write,
+                                             asio::redirect_error(asio::use_awaitable, failed));
+            if (failed) break;
+        }
+        co_return false;
     }
     void reset() {
         std::error_code ignored;
@@ -225,21 +239,21 @@ enum class played : std::uint8_t { next, close };
 
 /// Does what a reply says.
 inline task<played> play(std::shared_ptr<server_desk> desk, std::shared_ptr<server_connection> on,
-                         server_reply reply) {
+                         server_reply reply, time_point arrived) {
     answer_count under_way(desk->tally);
     const reply_end end = reply.end();
     const auto steps = std::move(reply).finished();
     limit due;
-    due.until = desk->time.now();
+    due.until = arrived;
     for (const auto& step : steps) {
         bool there = true;
         if (step.pause > duration::zero()) {
             due.until = after(due.until, step.pause);
             there = co_await server_connection::idle_until(on, desk->time, due);
         }
-        if (there && !step.wire.empty()) {
-            there = co_await server_connection::write(on, step.wire);
-        }
+        std::string_view wire = step.wire;
+        if (there) there = on->write_now(wire);
+        if (there && !wire.empty()) there = co_await server_connection::write(on, wire);
         if (!there) {
             desk->tally.departed();
             co_return played::close;
@@ -309,13 +323,14 @@ inline task<void> serve(std::shared_ptr<server_desk> desk, std::shared_ptr<serve
         if (reader.refusal() != 0) {
             server_reply refusal(reader.refusal());
             refusal.header("Connection", "close").body("");
-            co_await play(desk, on, std::move(refusal));
+            co_await play(desk, on, std::move(refusal), desk->time.now());
             co_await hang_up(desk, on);
             co_return;
         }
+        const time_point arrived = desk->time.now();
         auto reply = desk->answer(reader.take(on->number, number));
         const bool keep = reader.keep_alive();
-        if (co_await play(desk, on, std::move(reply)) == played::close || !keep) break;
+        if (co_await play(desk, on, std::move(reply), arrived) == played::close || !keep) break;
     }
     co_await hang_up(desk, on);
 }
