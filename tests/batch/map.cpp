@@ -198,6 +198,34 @@ TEST_CASE("cancelling a map cancels what runs, and it ends after all of it", "[b
     }
 }
 
+namespace {
+task<result<int>> stubborn(labour* at, int item) {
+    labour::presence here(*at);
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await sleep_for(at->time, 1s);
+    co_return item;
+}
+struct stubborn_work {
+    explicit stubborn_work(labour& where) : at(&where) {}
+    task<result<int>> operator()(int item) const { return stubborn(at, item); }
+    labour* at;
+};
+}  // namespace
+
+TEST_CASE("a cancelled map does not leave work behind that cannot be cancelled", "[batch]") {
+    bench b;
+    child<std::vector<result<int>>> map(
+        b.world.clock(), batch::map(numbers(9), stubborn_work(b.work), {.concurrency = 3}));
+    b.world.run_for(100ms);
+    map.cancel();
+    b.world.run_for(100ms);
+    CHECK_FALSE(map.finished());
+    b.world.run_for(1s);
+    CHECK(map.finished());
+    CHECK(b.work.begun == 3);
+    CHECK(b.work.running == 0);
+}
+
 TEST_CASE("a world may end with a map under way", "[batch]") {
     for (int moment = 0; moment < 4; ++moment) {
         auto world = std::make_unique<simulation::world>();
