@@ -84,7 +84,9 @@ public:
             // What came before the mistake is delivered first.
             if (!piece_.empty()) break;
             if (step == http1_step::failed) co_return fail(parse_error(on.parser.error()));
-            connection_hold::span patience(*hold_, limits_.idle, cut_why::idle);
+            // Between two pieces: until the first one the caller's limit for that counts.
+            const duration pause = count_ == 0 ? duration::max() : limits_.idle;
+            connection_hold::span patience(*hold_, pause, cut_why::idle);
             auto more = co_await http1_fill(*hold_, limits_, "reading the answer");
             if (!more) co_return fail(more.error());
         }
