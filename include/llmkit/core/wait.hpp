@@ -84,13 +84,17 @@ public:
     explicit operator bool() const { return chosen_.has_value(); }
     /// Resumes the waiter on its own executor (posted, never inline). Not under a lock.
     void fire() {
-        if (!chosen_) return;
+        if (chosen_) fire_chosen();
+    }
+
+private:
+    // Inlined behind the test, g++ 12 takes the empty optional for an uninitialised one.
+    [[gnu::noinline]] void fire_chosen() {
         detail::claimed_wait chosen = std::move(*chosen_);
         chosen_.reset();
         chosen();
     }
 
-private:
     std::optional<detail::claimed_wait> chosen_;
 };
 
