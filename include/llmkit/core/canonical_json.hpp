@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "llmkit/detail/json_scan.hpp"
+#include <llmkit/detail/json_scan.hpp>
 
 namespace llmkit {
 namespace detail {

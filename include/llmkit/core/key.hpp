@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "llmkit/core/canonical_json.hpp"
+#include <llmkit/core/canonical_json.hpp>
 
 // Header-only, so that the library links nothing for it; the build may have said so already.
 #ifndef XXH_INLINE_ALL

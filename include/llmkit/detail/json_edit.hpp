@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "llmkit/detail/json_scan.hpp"
-#include "llmkit/detail/json_write.hpp"
+#include <llmkit/detail/json_scan.hpp>
+#include <llmkit/detail/json_write.hpp>
 
 namespace llmkit::detail {
 

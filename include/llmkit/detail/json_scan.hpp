@@ -8,7 +8,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "llmkit/detail/json_string.hpp"
+#include <llmkit/detail/json_string.hpp>
 
 namespace llmkit::detail {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "llmkit/detail/utf8.hpp"
+#include <llmkit/detail/utf8.hpp>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

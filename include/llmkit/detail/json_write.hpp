@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "llmkit/detail/json_string.hpp"
+#include <llmkit/detail/json_string.hpp>
 
 namespace llmkit::detail {
 

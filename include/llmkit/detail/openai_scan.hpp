@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "llmkit/core/facts.hpp"
-#include "llmkit/detail/json_scan.hpp"
+#include <llmkit/core/facts.hpp>
+#include <llmkit/detail/json_scan.hpp>
 
 namespace llmkit::detail {
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include <llmkit/core/compose.hpp>
-#include <llmkit/detail/monitored_call.hpp>
+#include <llmkit/metrics/monitored_call.hpp>
 
 namespace llmkit {
 

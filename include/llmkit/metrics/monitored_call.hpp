@@ -1,4 +1,4 @@
-// llmkit/detail/monitored_call.hpp: one call as the monitor sees it, from its start to its end.
+// llmkit/metrics/monitored_call.hpp: one call as the monitor sees it, from its start to its end.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 #include <llmkit/core/event_stream.hpp>
 #include <llmkit/core/request.hpp>
 #include <llmkit/core/response.hpp>
-#include <llmkit/detail/call_log.hpp>
 #include <llmkit/detail/json_edit.hpp>
+#include <llmkit/metrics/call_log.hpp>
 #include <llmkit/metrics/registry.hpp>
 #include <llmkit/token/pricing.hpp>
 

@@ -1,4 +1,4 @@
-// llmkit/detail/call_log.hpp: one ended call as one line of JSON.
+// llmkit/metrics/call_log.hpp: one ended call as one line of JSON.
 #pragma once
 
 #include <chrono>
