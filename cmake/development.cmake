@@ -7,11 +7,8 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 
 find_program(LLMKIT_CCACHE ccache)
 if(LLMKIT_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
-    # ccache refuses precompiled headers unless told that their times and macros may differ; with the
-    # compiler's list of dependencies it need not preprocess.
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-        CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-        ${LLMKIT_CCACHE})
+    # With the compiler's list of dependencies it need not preprocess.
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1 ${LLMKIT_CCACHE})
 endif()
 
 find_program(LLMKIT_MOLD mold)

@@ -14,6 +14,8 @@
 #include <llmkit/testing/scripted.hpp>
 #include "test.hpp"
 
+namespace test_batch_map {
+
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
@@ -315,3 +317,5 @@ TEST_CASE("a map may run on two threads", "[batch]") {
     CHECK(told == 2000);
     CHECK(most <= 8);
 }
+
+}  // namespace test_batch_map

@@ -9,6 +9,8 @@
 #include <llmkit/simulation/world.hpp>
 #include "test.hpp"
 
+namespace test_cache_memory {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 
@@ -126,3 +128,5 @@ TEST_CASE("threads share a memory cache", "[memory_cache]") {
     CHECK(wrong == 0);
     CHECK(cache.stats().entries <= 64);
 }
+
+}  // namespace test_cache_memory

@@ -5,11 +5,10 @@
 file(GLOB files CONFIGURE_DEPENDS compile_fail/*.cpp)
 llmkit_usable(files ${files})
 
-# The flags of a test, for a compiler that is run by hand. The precompiled header spares each run
-# the parsing of Asio; g++ takes it only if the flags are the same.
+# The flags of a test, for a compiler that is run by hand.
 string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
 separate_arguments(flags UNIX_COMMAND "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}}")
-set(of $<TARGET_PROPERTY:test-pch)
+set(of $<TARGET_PROPERTY:test-core)
 set(definitions "${of},COMPILE_DEFINITIONS>")
 set(includes "${of},INCLUDE_DIRECTORIES>")
 set(options "${of},COMPILE_OPTIONS>")
@@ -21,7 +20,6 @@ foreach(file IN LISTS files)
             ${CMAKE_CXX_COMPILER} ${flags} -std=c++20 -fsyntax-only
             "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>"
             "$<$<BOOL:${includes}>:-I$<JOIN:${includes},;-I>>"
-            "${options}"
-            -include ${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/test-pch.dir/cmake_pch.hxx)
+            "${options}")
     set_tests_properties(compile_fail/${stem} PROPERTIES LABELS compile_fail TIMEOUT 120)
 endforeach()

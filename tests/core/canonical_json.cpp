@@ -8,6 +8,8 @@
 #include "../detail/json_generator.hpp"
 #include "test.hpp"
 
+namespace test_core_canonical_json {
+
 namespace {
 
 std::string canonical(std::string_view json) {
@@ -193,3 +195,5 @@ TEST_CASE("forms are equal exactly when nlohmann's values are, on damaged docume
     }
     CHECK(valid > 200);
 }
+
+}  // namespace test_core_canonical_json

@@ -5,6 +5,8 @@
 
 #include "test.hpp"
 
+namespace test_core_chat_request {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using nlohmann::json;
@@ -143,3 +145,5 @@ TEST_CASE("the options of a typed call reach the service", "[chat_request]") {
     CHECK(seen->options().priority == 3);
     CHECK(seen->options().deadline.effective() == w.now() + 20s);
 }
+
+}  // namespace test_core_chat_request

@@ -9,6 +9,8 @@
 
 #include "test.hpp"
 
+namespace test_core_child {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using simulation::world;
@@ -129,3 +131,5 @@ TEST_CASE("children on two threads are started, joined and dropped without a rac
     CHECK(sum == 400);
     pool.join();
 }
+
+}  // namespace test_core_child

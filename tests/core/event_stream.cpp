@@ -4,6 +4,8 @@
 
 #include "test.hpp"
 
+namespace test_core_event_stream {
+
 using namespace llmkit;
 using simulation::world;
 
@@ -193,3 +195,5 @@ TEST_CASE("the loop that everybody writes ends, on this compiler too", "[event_s
     };
     CHECK(w.wait(loop(stream_of({text("a"), text("skip"), text("b")}))) == 2);
 }
+
+}  // namespace test_core_event_stream

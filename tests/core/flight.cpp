@@ -9,6 +9,8 @@
 
 #include "test.hpp"
 
+namespace test_core_flight {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using simulation::world;
@@ -325,3 +327,5 @@ TEST_CASE("readers on two threads join and leave a flight without a race", "[fli
     CHECK(whole == 60);
     pool.join();
 }
+
+}  // namespace test_core_flight

@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_core_key {
+
 using namespace llmkit;
 
 namespace {
@@ -90,3 +92,5 @@ TEST_CASE("keys can be looked up in hash tables", "[key]") {
     CHECK(table.contains(hash128("a")));
     CHECK_FALSE(table.contains(hash128("b")));
 }
+
+}  // namespace test_core_key

@@ -10,6 +10,8 @@
 
 #include "test.hpp"
 
+namespace test_core_pipeline {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using simulation::world;
@@ -337,3 +339,5 @@ TEST_CASE("pipelines are called, copied, dropped and closed on two threads", "[p
     CHECK(seen->alive == 0);
     pool.join();
 }
+
+}  // namespace test_core_pipeline

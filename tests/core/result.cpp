@@ -2,6 +2,8 @@
 
 #include "test.hpp"
 
+namespace test_core_result {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 
@@ -97,3 +99,5 @@ TEST_CASE("a trail grows without changing what others hold", "[provenance]") {
     CHECK(two.older().newest().status() == 500);
     CHECK(other.newest().status() == 404);
 }
+
+}  // namespace test_core_result

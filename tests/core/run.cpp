@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_core_run {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 
@@ -57,3 +59,5 @@ TEST_CASE("a background loop lets many threads wait for tasks", "[run]") {
     CHECK(total == 4 * (190 + 20));
     CHECK_THROWS_AS(loop.wait(throwing()), std::runtime_error);
 }
+
+}  // namespace test_core_run

@@ -10,6 +10,8 @@
 
 #include "test.hpp"
 
+namespace test_core_wait {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using simulation::world;
@@ -265,3 +267,5 @@ TEST_CASE("two threads take turns over a bell and lose nobody", "[wait]") {
     CHECK(done == 2000);
     pool.join();
 }
+
+}  // namespace test_core_wait

@@ -8,6 +8,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_backoff_rule {
+
 using namespace std::chrono_literals;
 using llmkit::detail::backoff_rule;
 using llmkit::detail::backoff_step;
@@ -147,3 +149,5 @@ TEST_CASE("a server's number of seconds is made safe", "[backoff_rule]") {
     CHECK(server_pause(-std::numeric_limits<double>::infinity()) == 0ns);
     CHECK_FALSE(server_pause(std::numeric_limits<double>::quiet_NaN()));
 }
+
+}  // namespace test_detail_backoff_rule

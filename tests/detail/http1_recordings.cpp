@@ -10,6 +10,8 @@
 #include "http1_pieces.hpp"
 #include "test.hpp"
 
+namespace test_detail_http1_recordings {
+
 using namespace llmkit::detail;
 using http1_test::outcome;
 
@@ -97,3 +99,5 @@ TEST_CASE("a body without chunks under a chunked header is refused at once", "[h
         CHECK(out.body.empty());
     }
 }
+
+}  // namespace test_detail_http1_recordings

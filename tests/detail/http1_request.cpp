@@ -6,6 +6,8 @@
 #include "http1_pieces.hpp"
 #include "test.hpp"
 
+namespace test_detail_http1_request {
+
 using namespace llmkit::detail;
 using http1_test::outcome;
 
@@ -132,3 +134,5 @@ TEST_CASE("a refused request gets a fitting status", "[http1]") {
     CHECK(refusal_status(http1_error::unknown_coding) == 501);
     CHECK(refusal_status(http1_error::unsupported_version) == 505);
 }
+
+}  // namespace test_detail_http1_request

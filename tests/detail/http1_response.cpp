@@ -6,6 +6,8 @@
 #include "http1_pieces.hpp"
 #include "test.hpp"
 
+namespace test_detail_http1_response {
+
 using namespace llmkit::detail;
 using http1_test::outcome;
 
@@ -468,3 +470,5 @@ TEST_CASE("every HTTP error has its own words", "[http1]") {
         seen.append(text).append("\n");
     }
 }
+
+}  // namespace test_detail_http1_response

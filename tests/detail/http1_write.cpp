@@ -10,6 +10,8 @@
 #include "http1_pieces.hpp"
 #include "test.hpp"
 
+namespace test_detail_http1_write {
+
 using namespace llmkit::detail;
 using llmkit::headers;
 
@@ -138,3 +140,5 @@ TEST_CASE("what the writer writes, the parser reads", "[http1]") {
     CHECK(got.body == "some text");
     CHECK(got.keep_alive);
 }
+
+}  // namespace test_detail_http1_write

@@ -7,6 +7,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_http_chars {
+
 using namespace llmkit::detail;
 
 namespace {
@@ -79,3 +81,5 @@ TEST_CASE("addresses are told from names", "[chars]") {
                   !is_ipv4("1.2.3.04"));
     static_assert(is_ipv6("::1") && is_ipv6("::") && !is_ipv6("") && !is_ipv6("1:::2"));
 }
+
+}  // namespace test_detail_http_chars

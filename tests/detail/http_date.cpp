@@ -5,6 +5,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_http_date {
+
 using llmkit::detail::read_http_date;
 using llmkit::detail::read_rfc3339;
 
@@ -69,3 +71,5 @@ TEST_CASE("RFC 3339 dates take offsets and fractions", "[http_date]") {
           "1994-11-06T24:49:37Z"})
         if (read_rfc3339(bad)) FAIL(bad);
 }
+
+}  // namespace test_detail_http_date

@@ -6,6 +6,8 @@
 #include "json_generator.hpp"
 #include "test.hpp"
 
+namespace test_detail_json_edit {
+
 using namespace llmkit::detail;
 
 namespace {
@@ -84,3 +86,5 @@ TEST_CASE("edits do what nlohmann does", "[json_edit]") {
         REQUIRE(nlohmann::json::parse(without(without(text, "stream"), "a")) == expected);
     }
 }
+
+}  // namespace test_detail_json_edit

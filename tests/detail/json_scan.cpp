@@ -7,6 +7,8 @@
 #include "json_generator.hpp"
 #include "test.hpp"
 
+namespace test_detail_json_scan {
+
 using namespace llmkit::detail;
 
 namespace {
@@ -239,3 +241,5 @@ TEST_CASE("the scanner and nlohmann agree on thousands of documents", "[json_sca
     }
     CHECK(refused > 500);
 }
+
+}  // namespace test_detail_json_scan

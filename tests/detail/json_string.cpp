@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_json_string {
+
 using namespace llmkit::detail;
 
 namespace {
@@ -113,3 +115,5 @@ TEST_CASE("cutting text never splits a character", "[json_string]") {
     CHECK(utf8_prefix("🙂", 3).empty());
     CHECK(utf8_prefix("🙂x", 4) == "🙂");
 }
+
+}  // namespace test_detail_json_string

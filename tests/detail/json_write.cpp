@@ -8,6 +8,8 @@
 #include "json_generator.hpp"
 #include "test.hpp"
 
+namespace test_detail_json_write {
+
 namespace {
 
 template <class Value>
@@ -57,3 +59,5 @@ TEST_CASE("nlohmann reads back whatever text was written", "[json_write]") {
         REQUIRE(nlohmann::json::accept(written(text)));
     }
 }
+
+}  // namespace test_detail_json_write

@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_label_table {
+
 using table = llmkit::detail::label_table<4>;
 
 TEST_CASE("names are numbered in the order they come, and keep their numbers", "[label_table]") {
@@ -51,3 +53,5 @@ TEST_CASE("threads that bring the same names agree on the numbers", "[label_tabl
     other.join();
     CHECK(names.size() == 64);
 }
+
+}  // namespace test_detail_label_table

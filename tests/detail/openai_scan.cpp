@@ -10,6 +10,8 @@
 #include "llmkit/detail/sse.hpp"
 #include "test.hpp"
 
+namespace test_detail_openai_scan {
+
 using namespace llmkit;
 using namespace llmkit::detail;
 
@@ -276,3 +278,5 @@ TEST_CASE("the model and id are read from valid text only", "[openai_scan]") {
     CHECK(scan_id(R"({"id":7})").empty());
     CHECK(scan_id(R"({"id":"1")").empty());
 }
+
+}  // namespace test_detail_openai_scan

@@ -8,6 +8,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_retry_after {
+
 using namespace llmkit::detail;
 using namespace std::chrono_literals;
 
@@ -121,3 +123,5 @@ TEST_CASE("rate limit resets come as durations, seconds or dates", "[retry_after
     for (const std::string_view bad : {"6m0", "m", "6x", "6 m", "6m 0s", "ms", "s6", "1m2"})
         if (reset(bad)) FAIL(bad);
 }
+
+}  // namespace test_detail_retry_after

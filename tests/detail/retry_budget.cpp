@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_retry_budget {
+
 using llmkit::detail::retry_budget;
 
 namespace {
@@ -82,3 +84,5 @@ TEST_CASE("threads cannot overspend a budget together", "[retry_budget]") {
     other.join();
     CHECK(spent + budget.left() == 100 + 10'000);
 }
+
+}  // namespace test_detail_retry_budget

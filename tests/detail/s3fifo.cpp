@@ -13,6 +13,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_s3fifo {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -396,3 +398,5 @@ TEST_CASE("threads that hammer one store see only whole values", "[s3fifo]") {
     CHECK(stats.hits > 0);
     CHECK(stats.entries <= 200);
 }
+
+}  // namespace test_detail_s3fifo

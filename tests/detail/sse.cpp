@@ -8,6 +8,8 @@
 
 #include "test.hpp"
 
+namespace test_detail_sse {
+
 using namespace llmkit::detail;
 
 namespace {
@@ -161,3 +163,5 @@ TEST_CASE("events do not depend on where the bytes are cut", "[sse]") {
     }
     CHECK(events > 1000);
 }
+
+}  // namespace test_detail_sse

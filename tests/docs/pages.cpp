@@ -16,6 +16,8 @@
 
 #include "test.hpp"
 
+namespace test_docs_pages {
+
 using namespace std::chrono_literals;
 
 // docs/testing.md
@@ -328,3 +330,5 @@ TEST_CASE("a transport says how many connections it has", "[docs]") {
     CHECK(http.connections().open == 1);
     CHECK(http.connections().idle == 1);
 }
+
+}  // namespace test_docs_pages

@@ -8,6 +8,8 @@
 
 #include "test.hpp"
 
+namespace test_docs_slow_calls {
+
 using namespace std::chrono_literals;
 using namespace llmkit::testing;
 
@@ -113,3 +115,5 @@ TEST_CASE("a stream that outlives its pipeline is still reported", "[slow_calls]
     CHECK(on.slow.size() == 1);
 }
 // [quote:tests]
+
+}  // namespace test_docs_slow_calls

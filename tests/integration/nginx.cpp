@@ -5,6 +5,8 @@
 
 #include "test.hpp"
 
+namespace test_integration_nginx {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -235,3 +237,5 @@ TEST_CASE("a CA file that cannot be read is a configuration error", "[nginx]") {
     CHECK(why.kind() == error_kind::configuration);
     CHECK(why.message().find("/nowhere/ca.pem") != std::string_view::npos);
 }
+
+}  // namespace test_integration_nginx

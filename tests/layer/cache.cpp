@@ -15,6 +15,8 @@
 #include <llmkit/testing/scripted.hpp>
 #include "test.hpp"
 
+namespace test_layer_cache {
+
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
@@ -677,3 +679,5 @@ TEST_CASE("a pipeline may be dropped and a world may end with a refresh under wa
         CHECK(provider.counts().in_flight == 0);
     }
 }
+
+}  // namespace test_layer_cache

@@ -14,6 +14,8 @@
 #include <llmkit/testing/scripted.hpp>
 #include "test.hpp"
 
+namespace test_layer_dedup {
+
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
@@ -478,3 +480,5 @@ TEST_CASE("callers on two threads share without harm", "[dedup]") {
     CHECK(client.calls_in_flight() == 0);
     CHECK(provider.counts().begun < static_cast<std::size_t>(callers * rounds));
 }
+
+}  // namespace test_layer_dedup

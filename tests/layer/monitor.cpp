@@ -9,6 +9,8 @@
 
 #include "layer/layer_test.hpp"
 
+namespace test_layer_monitor {
+
 using namespace layer_test;
 
 namespace {
@@ -316,3 +318,5 @@ TEST_CASE("a cancelled call is counted wherever it was cancelled", "[monitor]") 
     CHECK(seen.errors == 0);
     CHECK(seen.ended == 2 * 8 * 12);
 }
+
+}  // namespace test_layer_monitor

@@ -5,6 +5,8 @@
 
 #include "layer/layer_test.hpp"
 
+namespace test_layer_retry {
+
 using namespace layer_test;
 
 namespace {
@@ -307,3 +309,5 @@ TEST_CASE("cancelling a retried call frees everything at once, wherever it waits
     cancel_everywhere([](const scripted& provider) { return with_retry(provider); },
                       says("a b").after(100ms).first_after(100ms).every(50ms), 450ms, 50ms);
 }
+
+}  // namespace test_layer_retry

@@ -2,6 +2,8 @@
 
 #include "layer/layer_test.hpp"
 
+namespace test_layer_stream {
+
 using namespace layer_test;
 
 namespace {
@@ -210,3 +212,5 @@ TEST_CASE("cancelling a shaped stream frees everything at once", "[stream]") {
         },
         says("a b c d e f g").after(100ms).first_after(100ms).every(10ms), 280ms, 10ms);
 }
+
+}  // namespace test_layer_stream

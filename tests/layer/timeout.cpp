@@ -4,6 +4,8 @@
 
 #include "layer/layer_test.hpp"
 
+namespace test_layer_timeout {
+
 using namespace layer_test;
 
 namespace {
@@ -242,3 +244,5 @@ TEST_CASE("closing the pipeline ends an enforced call", "[timeout]") {
     CHECK_FALSE(world.wait(client.close(1s)));
     CHECK(world.wait(call.join()) == "a|error: closed");
 }
+
+}  // namespace test_layer_timeout

@@ -9,6 +9,8 @@
 
 #include "test.hpp"
 
+namespace test_metrics_histogram {
+
 using namespace std::chrono_literals;
 using llmkit::histogram;
 using llmkit::histogram_snapshot;
@@ -155,3 +157,5 @@ TEST_CASE("threads record into one histogram without losing a duration", "[histo
     CHECK(seen.max() == 2us + 49'999us);
     CHECK(seen.sum() == 50'000 * 3us + 2 * 49'999ll * 25'000 * 1us);
 }
+
+}  // namespace test_metrics_histogram

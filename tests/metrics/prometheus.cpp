@@ -12,6 +12,8 @@
 
 #include "test.hpp"
 
+namespace test_metrics_prometheus {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -127,3 +129,5 @@ TEST_CASE("metrics that saw nothing export families without samples of models", 
     CHECK(has(text, "llmkit_between_events_seconds_count 0\n"));
     CHECK_FALSE(has(text, "model="));
 }
+
+}  // namespace test_metrics_prometheus

@@ -10,6 +10,8 @@
 
 #include "test.hpp"
 
+namespace test_metrics_registry {
+
 using namespace std::chrono_literals;
 using llmkit::call_record;
 using llmkit::metrics;
@@ -279,3 +281,5 @@ TEST_CASE("threads that record together lose nothing", "[metrics]") {
     for (const auto& model : seen.models) sum += model.ended;
     CHECK(sum == 10'000);
 }
+
+}  // namespace test_metrics_registry

@@ -7,6 +7,8 @@
 
 #include "test.hpp"
 
+namespace test_metrics_report {
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -147,3 +149,5 @@ TEST_CASE("the log line is one line of names and values", "[report]") {
     CHECK(has(line, " hit_rate=0.2000 "));
     CHECK(has(line, " cost_usd=0.7500 cost_unknown_calls=1 latency_mean_s=1.5 "));
 }
+
+}  // namespace test_metrics_report

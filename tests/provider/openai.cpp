@@ -9,6 +9,8 @@
 #include "recording.hpp"
 #include "test.hpp"
 
+namespace test_provider_openai {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using testing::http_answer;
@@ -282,3 +284,5 @@ TEST_CASE("cancelling a call frees its connection and passes through", "[openai]
     }
     CHECK(client.calls_in_flight() == 0);
 }
+
+}  // namespace test_provider_openai

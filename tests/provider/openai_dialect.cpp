@@ -7,6 +7,8 @@
 #include "recording.hpp"
 #include "test.hpp"
 
+namespace test_provider_openai_dialect {
+
 using namespace llmkit;
 using nlohmann::json;
 
@@ -289,3 +291,5 @@ TEST_CASE("embeddings are read as numbers and as packed floats, in their order",
     CHECK(real->vectors[0].size() == 64);
     CHECK(std::abs(real->vectors[0][0] + 0.0805368F) < 1e-6F);
 }
+
+}  // namespace test_provider_openai_dialect

@@ -4,6 +4,8 @@
 
 #include "test.hpp"
 
+namespace test_provider_openai_error {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 
@@ -149,3 +151,5 @@ TEST_CASE("a secret is cut out wherever a server quotes it", "[openai]") {
     detail::redact(text, "");  // nothing to hide hides nothing
     CHECK(text == "Incorrect key [secret]: [secret]!");
 }
+
+}  // namespace test_provider_openai_error

@@ -4,6 +4,8 @@
 
 #include "test.hpp"
 
+namespace test_provider_openai_request {
+
 using namespace llmkit;
 using detail::openai_body;
 using detail::openai_setup;
@@ -251,3 +253,5 @@ TEST_CASE("header values that would smuggle in a line are refused and never show
     CHECK(call.error().kind() == error_kind::configuration);
     CHECK(call.error().to_string().find("sk-secret") == std::string::npos);
 }
+
+}  // namespace test_provider_openai_request

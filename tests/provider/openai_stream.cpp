@@ -12,6 +12,8 @@
 #include "recording.hpp"
 #include "test.hpp"
 
+namespace test_provider_openai_stream {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using testing::http_answer;
@@ -370,3 +372,5 @@ TEST_CASE("an event that came in one piece is not copied", "[openai]") {
     const auto between = second->data().data() - first->data().data();
     CHECK(between == static_cast<std::ptrdiff_t>(first->data().size() + std::strlen("\n\ndata: ")));
 }
+
+}  // namespace test_provider_openai_stream

@@ -15,6 +15,8 @@
 
 #include "test.hpp"
 
+namespace test_testing_http_server {
+
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
@@ -274,3 +276,5 @@ TEST_CASE("the ready-made replies are what an OpenAI server writes", "[http_serv
     CHECK(nlohmann::json::parse(events[3])["usage"]["prompt_tokens"] == 10);
     CHECK(events[4] == "[DONE]");
 }
+
+}  // namespace test_testing_http_server

@@ -5,6 +5,8 @@
 
 #include "test.hpp"
 
+namespace test_testing_scripted {
+
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
@@ -216,3 +218,5 @@ TEST_CASE("typed calls read a scripted answer", "[scripted]") {
     CHECK(answer->text() == "Hello there");
     CHECK(answer->usage().total() == 7);
 }
+
+}  // namespace test_testing_scripted

@@ -4,6 +4,8 @@
 
 #include "test.hpp"
 
+namespace test_testing_scripted_transport {
+
 using namespace llmkit;
 using namespace std::chrono_literals;
 using testing::http_answer;
@@ -96,3 +98,5 @@ TEST_CASE("a recorded answer is played as it came", "[testing]") {
     REQUIRE(broken.ending());
     CHECK(broken.ending()->kind() == error_kind::protocol);
 }
+
+}  // namespace test_testing_scripted_transport

@@ -7,6 +7,8 @@
 
 #include "test.hpp"
 
+namespace test_token_pricing {
+
 using llmkit::error_kind;
 using llmkit::price;
 using llmkit::price_table;
@@ -136,3 +138,5 @@ TEST_CASE("a bad price is refused when it is added", "[pricing]") {
     CHECK_THROWS_AS(prices.add("**", {1, 1, {}}), std::invalid_argument);
     CHECK(prices.size() == 0);
 }
+
+}  // namespace test_token_pricing

@@ -5,6 +5,8 @@
 #include "raw_server.hpp"
 #include "test.hpp"
 
+namespace test_transport_cancel {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -143,3 +145,5 @@ TEST_CASE("an answer may outlive its transport and its io_context", "[cancel]") 
     CHECK(kept->status() == 200);
     kept.reset();
 }
+
+}  // namespace test_transport_cancel

@@ -5,6 +5,8 @@
 
 #include "test.hpp"
 
+namespace test_transport_headers {
+
 using llmkit::headers;
 
 namespace {
@@ -173,3 +175,5 @@ TEST_CASE("a header problem does not repeat a bad name, which may be a swapped k
     CHECK_FALSE(h.problem().empty());
     CHECK(h.problem().find("secret") == std::string::npos);
 }
+
+}  // namespace test_transport_headers

@@ -3,6 +3,8 @@
 #include "raw_server.hpp"
 #include "test.hpp"
 
+namespace test_transport_http {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -425,3 +427,5 @@ TEST_CASE("a host without an address is a resolve error", "[http]") {
     CHECK(body.error().kind() == error_kind::resolve);
     CHECK(body.error().message().find("nowhere.invalid") != std::string::npos);
 }
+
+}  // namespace test_transport_http

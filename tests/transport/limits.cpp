@@ -4,6 +4,8 @@
 #include "raw_server.hpp"
 #include "test.hpp"
 
+namespace test_transport_limits {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -195,3 +197,5 @@ TEST_CASE("the queue for a connection is bounded in length and in time", "[limit
     raw_server server(context, stalls);
     run_test(context, waits_in_vain(server));
 }
+
+}  // namespace test_transport_limits

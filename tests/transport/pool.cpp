@@ -5,6 +5,8 @@
 #include "raw_server.hpp"
 #include "test.hpp"
 
+namespace test_transport_pool {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -210,3 +212,5 @@ TEST_CASE("waiting for a place ends at the limit", "[pool]") {
     asio::io_context context;
     run_test(context, times_out());
 }
+
+}  // namespace test_transport_pool

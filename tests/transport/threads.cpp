@@ -7,6 +7,8 @@
 #include "raw_server.hpp"
 #include "test.hpp"
 
+namespace test_transport_threads {
+
 using namespace llmkit;
 using namespace llmkit_test;
 
@@ -102,3 +104,5 @@ TEST_CASE("calls are cancelled from another thread while limits expire", "[threa
     asio::post(servers, [&] { server.stop(); });
     serving.join();
 }
+
+}  // namespace test_transport_threads

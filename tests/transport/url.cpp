@@ -6,6 +6,8 @@
 
 #include "test.hpp"
 
+namespace test_transport_url {
+
 using llmkit::url;
 
 namespace {
@@ -216,3 +218,5 @@ TEST_CASE("an operation cannot leave its base or smuggle anything in", "[url]") 
     CHECK(joined("https://h/v1", "//evil/x") == "https://h/v1//evil/x");
     CHECK(joined("https://h/v1", "https://evil/x") == "https://h/v1/https://evil/x");
 }
+
+}  // namespace test_transport_url

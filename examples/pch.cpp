@@ -1,1 +1,0 @@
-// Gives the examples' precompiled header something to be compiled with.

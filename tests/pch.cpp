@@ -1,1 +1,0 @@
-// The precompiled header of all tests is built with this file.
