@@ -85,7 +85,7 @@ private:
             std::error_code ignored;
             socket->close(ignored);
         };
-        llmkit::alarm bound(self->time, until, close);
+        llmkit::cutoff bound(self->time, until, close);
 
         reply got;
         std::error_code failed;

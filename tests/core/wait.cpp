@@ -209,15 +209,15 @@ TEST_CASE("a world that goes down unwinds what waits, in either order", "[wait]"
     }
 }
 
-TEST_CASE("an alarm calls once at its limit, and not after it was dropped", "[wait]") {
+TEST_CASE("a cutoff calls once at its limit, and not after it was dropped", "[wait]") {
     world w;
     int calls = 0;
     const auto cut = [&](expiry why) { calls += why == expiry::limit; };
     {
-        llmkit::alarm kept(w.clock(), until(w.now() + 1s), cut);
+        llmkit::cutoff kept(w.clock(), until(w.now() + 1s), cut);
         w.run_for(2s);
         CHECK(calls == 1);
-        llmkit::alarm dropped(w.clock(), until(w.now() + 1s), cut);
+        llmkit::cutoff dropped(w.clock(), until(w.now() + 1s), cut);
     }
     w.run_for(5s);
     CHECK(calls == 1);

@@ -71,7 +71,7 @@ inline bool cancelled_at(simulation::world& world, any_service client, request a
     const auto begin = [&](expiry) { count_down(turns); };
     limit when;
     when.until = after(world.now(), at);
-    llmkit::alarm<decltype(begin)> start(world.clock(), when, begin);
+    llmkit::cutoff<decltype(begin)> start(world.clock(), when, begin);
     world.run_until(when.until);
     CHECK(ended);  // at once: no time passed since the cancellation
     world.run();

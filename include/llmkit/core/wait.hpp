@@ -249,16 +249,17 @@ inline task<woke> sleep_for(clock_handle time, duration span) {
 }
 
 /// A callback at a limit, for what has no coroutine to wake: `cut` is called by the clock, on the
-/// thread that the clock runs on, unless the alarm was destroyed before. It must be short, must not
-/// throw, and may come while the destructor runs on another thread: let it hold what it touches.
+/// thread that the clock runs on, unless the cutoff was destroyed before. It must be short, must
+/// not throw, and may come while the destructor runs on another thread: let it hold what it
+/// touches.
 template <class Cut>
-class alarm final : private timer_node {
+class cutoff final : private timer_node {
 public:
-    alarm(clock_handle time, const limit& until, Cut cut)
+    cutoff(clock_handle time, const limit& until, Cut cut)
         : time_(std::move(time)), cut_(std::move(cut)) {
         time_.timers().arm(*this, until);
     }
-    ~alarm() { time_.timers().disarm(*this); }
+    ~cutoff() { time_.timers().disarm(*this); }
 
 private:
     detail::small_call expire(expiry why) override {

@@ -48,12 +48,12 @@ task<T> cut_off(clock_handle time, request ask, time_point sent, time_point part
     co_return T(closed_meanwhile());
 }
 
-/// A foreign stream that either its reader or an alarm may take.
+/// A foreign stream that either its reader or a cutoff may take.
 class shared_pull {
 public:
     explicit shared_pull(event_stream from) : from_(std::move(from)) {}
 
-    /// Null when the alarm came first.
+    /// Null when the cutoff came first.
     event_stream* begin() {
         std::lock_guard lock(mutex_);
         if (dropped_) return nullptr;
@@ -104,7 +104,7 @@ public:
           ask_(std::move(ask)),
           sent_(sent),
           inner_(std::make_shared<shared_pull>(std::move(inner))),
-          alarm_(std::move(time), ask_.wait_limit(sent), cut(inner_)) {}
+          cutoff_(std::move(time), ask_.wait_limit(sent), cut(inner_)) {}
 
     task<stream_item> next() override {
         const call_options& options = ask_.options();
@@ -135,7 +135,7 @@ private:
     time_point sent_;
     std::shared_ptr<shared_pull> inner_;
     bool first_ = true;
-    alarm<cut> alarm_;
+    cutoff<cut> cutoff_;
 };
 
 }  // namespace llmkit::detail

@@ -113,7 +113,7 @@ public:
           came_by_(std::move(how)),
           due_(after(time.now(), script_.first_after_)),
           arrived_(time.now()),
-          alarm_(std::move(time), ask_.wait_limit(sent), cut(call_)) {}
+          cutoff_(std::move(time), ask_.wait_limit(sent), cut(call_)) {}
 
     task<stream_item> next() override {
         const auto& options = ask_.options();
@@ -167,7 +167,7 @@ private:
     time_point due_;      // of the next event
     time_point arrived_;  // when the last one did
     std::size_t next_ = 0;
-    alarm<cut> alarm_;
+    cutoff<cut> cutoff_;
 };
 
 }  // namespace llmkit::testing

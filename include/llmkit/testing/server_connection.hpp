@@ -281,7 +281,7 @@ inline task<void> hang_up(std::shared_ptr<server_desk> desk,
     const auto cut = [weak](expiry) {
         if (auto connection = weak.lock()) connection->reset();
     };
-    alarm bound(desk->time, patience, cut);
+    cutoff bound(desk->time, patience, cut);
     std::array<char, 4096> dropped;
     while (!failed) {
         co_await on->socket.async_read_some(asio::buffer(dropped),

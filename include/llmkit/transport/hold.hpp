@@ -49,7 +49,7 @@ enum class cut_why : std::uint8_t { none, connect, first_event, idle, total, clo
 
 class connection_hold;
 
-/// What an alarm calls. `turn` tells a limit that has been lifted from the one in force.
+/// What a cutoff calls. `turn` tells a limit that has been lifted from the one in force.
 struct cut_call {
     std::weak_ptr<connection_hold> of;
     cut_why why;
@@ -123,19 +123,19 @@ public:
             if (how_long == duration::max()) return;
             limit until;
             until.until = after(of.time_.now(), how_long);
-            alarm_.emplace(of.time_, until, cut_call{of.weak_from_this(), why, of.turn()});
+            cutoff_.emplace(of.time_, until, cut_call{of.weak_from_this(), why, of.turn()});
         }
         span(const span&) = delete;
         span& operator=(const span&) = delete;
         ~span() {
-            if (!alarm_) return;
-            alarm_.reset();
+            if (!cutoff_) return;
+            cutoff_.reset();
             of_.next_turn();  // it may have gone off already and be on its way to us
         }
 
     private:
         connection_hold& of_;
-        std::optional<alarm<cut_call>> alarm_;
+        std::optional<cutoff<cut_call>> cutoff_;
     };
 
     /// Sends a request; what does not go at once goes while the answer is awaited.
@@ -227,7 +227,7 @@ private:
     clock_handle time_;
     mutable std::mutex mutex_;
     connection_pool::lease lease_;
-    std::optional<alarm<cut_call>> total_;
+    std::optional<cutoff<cut_call>> total_;
     std::string head_;
     bytes body_;
     std::size_t users_ = 0;

@@ -74,10 +74,7 @@ public:
         explicit operator bool() const { return from_ != nullptr; }
         /// The connection; null for a place that is still empty.
         Connection* connection() const { return with_.get(); }
-        Connection& fill(std::unique_ptr<Connection> fresh) {
-            with_ = std::move(fresh);
-            return *with_;
-        }
+        void fill(std::unique_ptr<Connection> fresh) { with_ = std::move(fresh); }
         /// Gives the connection back for others to use.
         void keep() { end(true); }
 
