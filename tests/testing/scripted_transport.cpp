@@ -57,6 +57,22 @@ TEST_CASE("a scripted body comes in the pieces and pauses that were asked for", 
     CHECK(world.wait(answer->read()).value().view() == "de");
 }
 
+TEST_CASE("an answer finished where only its end is missing counts as read", "[testing]") {
+    simulation::world world;
+    testing::scripted_transport http(world.get_executor());
+    http.then(http_answer(200, "ab")).then(http_answer(200, "ab").stays_open());
+    http.then(http_answer(200, "ab").in_pieces(1));
+    for (const std::size_t finished : {1U, 1U, 1U}) {
+        auto answer = world.wait(http.send(get()));
+        REQUIRE(answer);
+        REQUIRE(world.wait(answer->read()));
+        answer->finish();
+        CHECK(http.open() == 0);
+        CHECK(http.finished() == finished);
+        CHECK(world.wait(answer->read()).value().empty());
+    }
+}
+
 TEST_CASE("a scripted transport keeps limits", "[testing]") {
     simulation::world world;
     testing::scripted_transport http(world.get_executor());

@@ -126,9 +126,10 @@ public:
     http1_delimiter delimiter() const { return delimiter_; }
 
     /// Whether another message may follow on the connection. False until this one is complete.
-    bool keep_alive() const {
-        return complete() && delimiter_ != http1_delimiter::close &&
-               framing_.keeps_alive(start_.minor_version);
+    bool keep_alive() const { return complete() && persistent(); }
+    /// The same as far as the head tells, once that is there.
+    bool persistent() const {
+        return delimiter_ != http1_delimiter::close && framing_.keeps_alive(start_.minor_version);
     }
 
 protected:

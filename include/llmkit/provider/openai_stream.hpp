@@ -104,6 +104,7 @@ private:
             return std::nullopt;
         }
         if (facts.error || raw_.name == "error") return exchange_.refuse(raw_.data);
+        if (facts.last) answer_.finish();  // the end of the message may still be on its way
         if (facts.last && !valid_ && known_) return at_end(nullptr);
         valid_ = true;
         exchange_.first_event();

@@ -63,7 +63,8 @@ public:
         std::lock_guard lock(core_->mutex);
         return core_->open;
     }
-    /// Answers that were read to their end: a real connection would be used again.
+    /// Answers that were read to their end, or finished just before it: a real connection would be
+    /// used again.
     std::size_t finished() const {
         std::lock_guard lock(core_->mutex);
         return core_->finished;
@@ -148,6 +149,10 @@ private:
             if (script_.ending()) co_return *script_.ending();
             ended_ = true;
             co_return bytes();
+        }
+        void finish() override {
+            const bool more = at_ < script_.body().size();
+            ended_ = ended_ || !(more || script_.silent_end() || script_.ending());
         }
 
     private:

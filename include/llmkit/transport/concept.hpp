@@ -61,10 +61,17 @@ private:
 /// `read` gives the next piece, never an empty one before the end; at the end it gives empty bytes.
 /// It is called by one reader at a time; after the end or an error it gives the same again. The
 /// destructor frees at once what stands behind the body, without waiting.
+///
+/// `finish` may be left out. It is called at most once, by the reader, just before he destroys the
+/// body, and not while a `read` runs: he has all he wants, and nothing but the end of the message
+/// should follow. A transport may look for that end by itself, for a short while and few bytes, to
+/// keep the connection. It must not wait, and what the call's limit points to may be gone once it
+/// has returned.
 class http_body {
 public:
     virtual ~http_body() = default;
     virtual task<result<bytes>> read() = 0;
+    virtual void finish() {}
 };
 
 /// An answer: its head is there, its body is pulled. Move-only.
@@ -79,9 +86,11 @@ public:
 ///     }
 ///
 /// Nothing is read ahead of the reader, so a slow reader slows the server. Destroying the response
-/// frees its connection at once: back to the pool when the body has ended, closed otherwise. Time
-/// limits run while nobody reads; the next `read` tells. `read` throws only when the caller is
-/// cancelled. The response must stay where it is while a `read` runs.
+/// frees its connection at once: back to the pool when the body has ended, closed otherwise. Where
+/// the reader knows by what he read that nothing follows, `finish` saves a connection whose end of
+/// message is still on its way. Time limits run while nobody reads; the next `read` tells. `read`
+/// throws only when the caller is cancelled. The response must stay where it is while a `read`
+/// runs.
 class http_response {
 public:
     http_response(int status, std::shared_ptr<const headers> fields,
@@ -118,6 +127,12 @@ public:
             whole += piece->view();
         }
         co_return whole;
+    }
+    /// Lets go of the body, of which nothing more is wanted and nothing more should come: `read`
+    /// gives the end from now on. Does not wait. Not while a `read` runs.
+    void finish() {
+        ready_ = bytes();
+        if (const auto body = std::exchange(body_, nullptr)) body->finish();
     }
 
 private:

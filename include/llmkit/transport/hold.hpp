@@ -156,6 +156,18 @@ public:
         leave();
     }
 
+    /// The call is over, but not the message: from here on only `how_long` counts, and nothing that
+    /// the call's limit points to. Gives where to wait for the end; null when that is no use,
+    /// because the connection is gone or the request is still on its way.
+    std::shared_ptr<connection_pool> outlive_call(duration how_long) {
+        total_.reset();
+        limit until;
+        until.until = after(time_.now(), how_long);
+        watch(until);
+        std::lock_guard lock(mutex_);
+        if (ended_ || dying_ || !sent_) return nullptr;
+        return lease_.from();
+    }
     /// The answer is complete: its reader, who is a user, lets go of the connection, which others
     /// may use when `reusable`. With the request still on its way it is of no use to anybody.
     void release(bool reusable) {

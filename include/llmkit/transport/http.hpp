@@ -48,6 +48,10 @@ private:
             parsing.head_bytes = std::max<std::size_t>(policy.max_head, 1024);
             parsing.line_bytes = std::min(parsing.line_bytes, parsing.head_bytes);
         }
+        core(const core&) = delete;
+        core& operator=(const core&) = delete;
+        // Answers may outlive the transport, and so may the pool; nobody is left to call again.
+        ~core() { pool->background().stop(); }
         const clock_handle time;
         const encryption secure;
         const http_policy policy;

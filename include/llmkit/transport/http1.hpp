@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,32 @@ inline bool http1_reusable(const http1_connection& on) {
     return on.parser.keep_alive() && on.unread().empty();
 }
 
+/// How long and how far is read for the end of a message when all that was wanted is there.
+inline constexpr duration http1_rest_time = std::chrono::milliseconds(50);
+inline constexpr std::size_t http1_rest_bytes = 4096;
+
+/// Reads the rest of a message that nobody wants, so that its connection serves again. Any
+/// disappointment closes it; the time is the hold's.
+inline task<void> http1_read_rest(std::shared_ptr<connection_hold> hold) {
+    connection_hold::user reading(*hold);
+    if (!reading) co_return;
+    connection_hold::guard unfinished(*hold);
+    http1_connection& on = hold->connection();
+    std::string rest;
+    for (std::size_t count = 0; count <= http1_rest_bytes; count += on.end) {
+        const http1_step step = http1_take(on, rest);
+        if (step == http1_step::complete) {
+            unfinished.dismiss();
+            hold->release(http1_reusable(on));
+            co_return;
+        }
+        if (step == http1_step::failed) co_return;
+        rest.clear();
+        auto more = co_await http1_fill(*hold, exchange_limits(), "reading the answer's end");
+        if (!more) co_return;
+    }
+}
+
 /// The body of an answer that did not arrive together with its head.
 class http1_answer_body final : public http_body {
 public:
@@ -63,7 +90,9 @@ public:
           limits_(limits),
           where_(std::move(where)),
           piece_(std::move(first)) {}
-    ~http1_answer_body() override { hold_->abandon(); }
+    ~http1_answer_body() override {
+        if (hold_) hold_->abandon();
+    }
 
     task<result<bytes>> read() override {
         if (!piece_.empty()) co_return deliver();
@@ -97,6 +126,17 @@ public:
             co_return fail(body_too_large(limits_.max_body));
         }
         co_return deliver();
+    }
+    void finish() override {
+        std::shared_ptr<connection_pool> in;
+        if (connection_hold::user still(*hold_); still && hold_->connection().parser.persistent())
+            in = hold_->outlive_call(http1_rest_time);
+        if (!in) return;
+        try {
+            if (in->background().spawn(http1_read_rest(hold_))) hold_.reset();
+        } catch (const asio::system_error&) {
+            // The context is going down, and the connection goes with it.
+        }
     }
 
 private:

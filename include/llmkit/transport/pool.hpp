@@ -16,6 +16,7 @@
 
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/result.hpp>
+#include <llmkit/core/scope.hpp>
 #include <llmkit/core/wait.hpp>
 #include <llmkit/transport/policy.hpp>
 #include <llmkit/transport/registry.hpp>
@@ -75,6 +76,7 @@ public:
         /// The connection; null for a place that is still empty.
         Connection* connection() const { return with_.get(); }
         void fill(std::unique_ptr<Connection> fresh) { with_ = std::move(fresh); }
+        const std::shared_ptr<pool>& from() const { return from_; }
         /// Gives the connection back for others to use.
         void keep() { end(true); }
 
@@ -89,7 +91,7 @@ public:
     };
 
     pool(std::shared_ptr<socket_registry> in, clock_handle time, const http_policy& policy)
-        : registry_(std::move(in)), time_(std::move(time)), policy_(policy) {
+        : registry_(std::move(in)), time_(std::move(time)), policy_(policy), background_(time_) {
         policy_.max_connections = std::max<std::size_t>(policy_.max_connections, 1);
         policy_.max_per_host = std::max<std::size_t>(policy_.max_per_host, 1);
         registry_->add(*this);
@@ -147,6 +149,9 @@ public:
             .with_code("queue_limit")
             .with_advice("Raise http_policy::max_connections or the limit, or send less at once.");
     }
+
+    /// Work on lent connections that no call waits for; ends with the transport.
+    scope& background() { return background_; }
 
     pool_figures figures() const {
         std::lock_guard lock(mutex_);
@@ -315,6 +320,7 @@ private:
     std::uint64_t next_order_ = 0;
     time_point next_sweep_ = time_point::min();
     bool down_ = false;
+    scope background_;
 };
 
 }  // namespace detail
