@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <llmkit/layer/timeout.hpp>
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted.hpp>
 #include "test.hpp"
@@ -281,6 +282,33 @@ TEST_CASE("the shared call ends with the latest limit of those who joined", "[de
     for (auto& one : callers) {
         CHECK(end_of(b.world, *one).failed->kind() == error_kind::timeout);
     }
+}
+
+namespace {
+task<error> failure_of(pipeline<deduplicating<timing_out<scripted>>> client, duration span) {
+    request ask = question();
+    ask.options().timeout = span;
+    auto answer = co_await client(std::move(ask));
+    if (answer) co_return error();
+    co_return answer.error();
+}
+}  // namespace
+
+TEST_CASE("a limit below dedup holds, however late those are who join", "[dedup]") {
+    simulation::world world;
+    scripted provider(world.get_executor());
+    provider.then(never_answers());
+    using limited = timing_out<scripted>;
+    timeout_policy five;
+    five.total = 5s;
+    pipeline<deduplicating<limited>> client(deduplicating<limited>(limited(provider, five), {}));
+    child<error> hasty(world.clock(), failure_of(client, 3s));
+    world.run_for(1s);
+    child<error> patient(world.clock(), failure_of(client, 20s));
+    CHECK(world.wait(hasty.join()).kind() == error_kind::timeout);
+    CHECK(world.elapsed() == 3s);
+    CHECK(world.wait(patient.join()).kind() == error_kind::timeout);
+    CHECK(world.elapsed() == 5s);
 }
 
 TEST_CASE("a slow reader stalls nobody and is told when he has lost the thread", "[dedup]") {

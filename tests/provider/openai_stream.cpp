@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <llmkit/core/child.hpp>
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/provider/openai.hpp>
 #include <llmkit/simulation/world.hpp>
@@ -321,6 +322,59 @@ TEST_CASE("a silent server is given up at the first event's limit", "[openai]") 
     CHECK_FALSE(out.failure);
     CHECK(out.text == "abc");
     CHECK(out.took > 10s);
+}
+
+namespace {
+task<void> move_later(clock_handle time, duration when, limit::moving& what, duration to) {
+    co_await sleep_for(time, when);
+    what = (simulation::world::began + to).time_since_epoch().count();
+}
+
+/// A call with the limit `from` that somebody joins at `when`, whose limit is `to`.
+heard hear_joined(http_answer script, duration from, duration when, duration to) {
+    simulation::world world;
+    testing::scripted_transport http(world.get_executor());
+    http.then(std::move(script));
+    limit::moving shared{(simulation::world::began + from).time_since_epoch().count()};
+    call_options options;
+    options.first_event = 5s;
+    options.deadline.until = time_point::min();
+    options.deadline.extended = &shared;
+    child<void> joining(world.clock(), move_later(world.clock(), when, shared, to));
+    auto out = world.wait(listen(http, options, "{}"));
+    return out;
+}
+}  // namespace
+
+TEST_CASE("a call that is joined later has the later limit, whenever its events come", "[openai]") {
+    auto slow = http_answer::events({says("a"), says("b"), says("c"), says("d"), stop})
+                    .in_pieces(100)
+                    .every(4s);
+    // Joined between two events; the first one had long come.
+    auto out = hear_joined(slow, 10s, 9s, 60s);
+    CHECK_FALSE(out.failure);
+    CHECK(out.text == "abcd");
+    CHECK(out.took > 10s);
+    out = hear_joined(slow, 10s, 9s, 15s);
+    REQUIRE(out.failure);
+    CHECK(out.failure->kind() == error_kind::timeout);
+    CHECK(out.failure->code() != "first_event_limit");
+    CHECK(out.took == 15s);
+}
+
+TEST_CASE("a later limit of those who join leaves the first event's limit alone", "[openai]") {
+    const auto silent = http_answer::events({}).stays_open();
+    auto out = hear_joined(silent, 3s, 1s, 60s);
+    REQUIRE(out.failure);
+    CHECK(out.failure->code() == "first_event_limit");
+    CHECK(out.took == 5s);
+    out = hear_joined(silent, 3s, 1s, 4s);
+    REQUIRE(out.failure);
+    CHECK(out.failure->code() != "first_event_limit");
+    CHECK(out.took == 4s);
+    out = hear_joined(silent, 5s, 1s, 5s);  // both at once: the whole call is over
+    REQUIRE(out.failure);
+    CHECK(out.failure->code() != "first_event_limit");
 }
 
 TEST_CASE("a stream that trickles is bounded by its total time", "[openai]") {

@@ -25,27 +25,41 @@ struct wait_owner {
 
 /// A point in time after which nobody waits any more.
 ///
-/// Copies are cheap. A limit can only be shortened (`earliest`); the one exception is a call that
-/// several callers joined, whose limit moves later while it runs (`extended`).
+/// Copies are cheap. A limit can only be shortened (`earliest`); the exceptions are a call that
+/// several callers joined, whose limit moves later while it runs (`extended`), and a part of a call
+/// that has ended (`provisional`). What was shortened stays so however far these move.
 struct limit {
+    using moving = std::atomic<duration::rep>;  ///< nanoseconds since the clock's epoch
+
     time_point until = time_point::max();
     const wait_owner* owner = nullptr;
-    const std::atomic<duration::rep>* extended = nullptr;  ///< nanoseconds since the clock's epoch
+    const moving* extended = nullptr;        ///< counts instead of `until` where it is later
+    const moving* provisional = nullptr;     ///< an earlier end, which may move later
+    time_point ceiling = time_point::max();  ///< never later than this
 
     /// The limit in force now.
     time_point effective() const {
-        if (!extended) return until;
-        const time_point later{duration{extended->load(std::memory_order_relaxed)}};
-        return std::max(until, later);
+        time_point at = until;
+        if (extended) at = std::max(at, now_of(*extended));
+        if (provisional) at = std::min(at, now_of(*provisional));
+        return std::min(at, ceiling);
     }
     /// The same limit, but not later than `other`.
     limit earliest(time_point other) const {
         limit shorter = *this;
         if (other < effective()) {
+            shorter = limit();
             shorter.until = other;
-            shorter.extended = nullptr;
+            shorter.owner = owner;
+        } else if (extended || provisional) {
+            shorter.ceiling = std::min(ceiling, other);
         }
         return shorter;
+    }
+
+private:
+    static time_point now_of(const moving& at) {
+        return time_point{duration{at.load(std::memory_order_relaxed)}};
     }
 };
 static_assert(std::is_trivially_destructible_v<limit>);

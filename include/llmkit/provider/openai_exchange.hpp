@@ -41,20 +41,19 @@ public:
     /// a server may send its head long before its first token.
     limit deadline(bool streamed) {
         const time_point first = first_event_;
-        if (first >= total_.effective()) return total_;
-        limit until = total_.earliest(first);
-        if (streamed) {
-            moving_ =
-                std::make_shared<std::atomic<duration::rep>>(first.time_since_epoch().count());
-            until.extended = moving_.get();
-        }
-        waits_for_first_ = true;
+        // A later limit counts too where joined calls may move the total one behind it.
+        if (first >= total_.effective() && !total_.extended) return total_;
+        waits_for_first_ = first != time_point::max();
+        if (!streamed || !waits_for_first_) return total_.earliest(first);
+        moving_ = std::make_shared<limit::moving>(first.time_since_epoch().count());
+        limit until = total_;
+        until.provisional = moving_.get();
         return until;
     }
-    /// The first event has come: from here on the total limit counts.
+    /// The first event has come: from here on the total limit counts, wherever it moves.
     void first_event() {
         if (!std::exchange(waits_for_first_, false) || !moving_) return;
-        moving_->store(total_.effective().time_since_epoch().count(), std::memory_order_relaxed);
+        moving_->store(time_point::max().time_since_epoch().count(), std::memory_order_relaxed);
     }
 
     const clock_handle& time() const { return time_; }
@@ -78,7 +77,8 @@ public:
     error fail(error what) {
         const error_kind kind = what.kind();
         if (what.where().empty()) what = what.with_where(where_);
-        if (kind == error_kind::timeout && waits_for_first_ && time_.now() >= first_event_) {
+        if (kind == error_kind::timeout && waits_for_first_ && time_.now() >= first_event_ &&
+            first_event_ < total_.effective()) {
             what = timed_out("first event", first_event_ - began_)
                        .with_where(where_)
                        .with_code("first_event_limit");
@@ -131,7 +131,7 @@ private:
     trail attempts_;
     limit total_;
     time_point first_event_;
-    std::shared_ptr<std::atomic<duration::rep>> moving_;
+    std::shared_ptr<limit::moving> moving_;
     bool waits_for_first_ = false;
     int status_ = 0;
     std::shared_ptr<const headers> fields_;
