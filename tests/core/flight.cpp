@@ -55,6 +55,20 @@ private:
     std::size_t size_;
 };
 
+/// Events that are there.
+class prepared final : public stream_source {
+public:
+    explicit prepared(std::vector<event> all) : all_(std::move(all)) {}
+    task<stream_item> next() override {
+        if (next_ == all_.size()) co_return stream_item();
+        co_return all_[next_++];
+    }
+
+private:
+    std::vector<event> all_;
+    std::size_t next_ = 0;
+};
+
 task<result<response>> answer_with(clock_handle time, duration head_after,
                                    std::unique_ptr<stream_source> source) {
     co_await sleep_for(time, head_after);
@@ -177,6 +191,46 @@ TEST_CASE("a slow reader neither stalls the others nor grows memory without boun
     CHECK(left_behind.failed->kind() == error_kind::too_slow);
     CHECK(left_behind.in_order);
     CHECK_FALSE(shared->join());  // its beginning is gone
+}
+
+TEST_CASE("events without data count in the log as well", "[flight]") {
+    world w;
+    flight_policy small;
+    small.log_bytes = 100 * sizeof(event);
+    std::vector<event> empty(1000, event(bytes()));
+    auto seat = flight::prepare(w.clock(), small);
+    auto shared = seat.shared();
+    shared->launch(answer_with(w.clock(), 1s, std::make_unique<prepared>(std::move(empty))));
+    auto late = w.wait(flight_seat::answer(std::move(*shared->join()), limit()));
+    auto quick = w.wait(flight_seat::answer(std::move(seat), limit()));
+    for (int i = 0; i < 80; ++i) REQUIRE(w.wait(quick->events().next()));
+    CHECK(shared->join());
+    REQUIRE(w.wait(late->events().next()));
+    while (w.wait(quick->events().next())) {
+    }
+    CHECK_FALSE(quick->events().failed());
+    CHECK_FALSE(w.wait(late->events().next()));
+    REQUIRE(late->events().failed());
+    CHECK(late->events().error().kind() == error_kind::too_slow);
+}
+
+TEST_CASE("the reader in front loses nothing, however small the log", "[flight]") {
+    const std::size_t kept = GENERATE(0U, 1U, 500U);
+    world w;
+    auto seen = std::make_shared<upstream>();
+    flight_policy tiny;
+    tiny.log_bytes = kept;
+    auto seat = fly(w.clock(), seen, 0s, 50, tiny, -1, 100);
+    auto answer = w.wait(flight_seat::answer(std::move(seat), limit()));
+    w.run();
+    CHECK(seen->pulled <= 3);  // what the log holds, not the window
+    int events = 0;
+    while (w.wait(answer->events().next())) {
+        ++events;
+        w.run();
+    }
+    CHECK_FALSE(answer->events().failed());
+    CHECK(events == 50);
 }
 
 TEST_CASE("a failure reaches every reader once, and nobody joins a failed call", "[flight]") {

@@ -20,8 +20,10 @@ namespace llmkit {
 
 /// How far a flight runs ahead of its readers and how much of it is kept for late ones.
 struct flight_policy {
-    std::size_t window = 16;                  ///< events pulled ahead of the foremost reader
-    std::size_t log_bytes = 4 * 1024 * 1024;  ///< kept for joiners and slow readers
+    std::size_t window = 16;  ///< events pulled ahead of the foremost reader
+    /// Kept for joiners and slow readers: data, names, and `sizeof(event)` for each event. What the
+    /// foremost reader has not read yet stays in any case; nothing is pulled beyond the bound.
+    std::size_t log_bytes = 4 * 1024 * 1024;
 };
 static_assert(std::is_trivially_destructible_v<flight_policy>);
 
@@ -33,7 +35,7 @@ class flight_seat;
 ///
 /// Once the log has dropped anything, nobody more can join, and a reader who was left behind gets
 /// an error of kind `too_slow`: a slow reader never stalls the others and never costs more than
-/// `log_bytes`.
+/// `log_bytes` and one event. The reader in front loses nothing, however small that is.
 class flight : public std::enable_shared_from_this<flight> {
 public:
     /// Makes a flight and gives its first seat; `launch` starts the call.
@@ -127,7 +129,8 @@ private:
 
     task<void> demand() {
         std::unique_lock lock(mutex_);
-        while (dropped_ + log_.size() >= furthest_ + policy_.window) {
+        while (dropped_ + log_.size() >= furthest_ + policy_.window ||
+               (ahead_ > 0 && ahead_ >= policy_.log_bytes)) {
             co_await llmkit::wait(lock, wanted_, time_, limit());
         }
     }
@@ -144,21 +147,24 @@ private:
         {
             std::lock_guard lock(mutex_);
             head_ = std::move(head);
-            logged_ = only.data().size();
             log_.push_back(std::move(only));
             ended_ = true;
             woken = news_.ring_all();
         }
     }
+    // An event without data takes room as well.
+    static std::size_t cost(const event& of) {
+        return sizeof(event) + of.data().size() + of.name().size();
+    }
     void append(event what) {
         std::vector<wakeup> woken;
         {
             std::lock_guard lock(mutex_);
-            logged_ += what.data().size();
+            logged_ += cost(what);
+            ahead_ += cost(what);
             log_.push_back(std::move(what));
-            // The newest event always stays: somebody is about to read it.
-            while (logged_ > policy_.log_bytes && log_.size() > 1) {
-                logged_ -= log_.front().data().size();
+            while (logged_ > policy_.log_bytes && dropped_ < furthest_) {
+                logged_ -= cost(log_.front());
                 log_.pop_front();
                 ++dropped_;
             }
@@ -193,7 +199,8 @@ private:
     std::optional<response_head> head_;
     std::deque<event> log_;
     std::size_t dropped_ = 0;   // events no longer in the log
-    std::size_t logged_ = 0;    // bytes in the log
+    std::size_t logged_ = 0;    // cost of the log
+    std::size_t ahead_ = 0;     // of this, what the foremost reader has not taken
     std::size_t furthest_ = 0;  // events the foremost reader has taken
     std::size_t seats_ = 0;
     bool ended_ = false;
@@ -259,6 +266,7 @@ public:
                 wakeup pump;
                 if (next_ > from.furthest_) {
                     from.furthest_ = next_;
+                    from.ahead_ -= flight::cost(found);
                     pump = from.wanted_.ring_one();
                 }
                 lock.unlock();

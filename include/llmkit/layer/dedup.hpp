@@ -26,7 +26,8 @@ struct dedup_policy {
     duration open_for = std::chrono::minutes(10);
     /// How far a shared stream is read ahead of its foremost reader, in events.
     std::size_t window = 16;
-    /// How much of a shared stream is kept for late and slow readers.
+    /// How much of a shared stream is kept for late and slow readers; each event counts some 140
+    /// bytes beside its own.
     std::size_t log_bytes = 4 * 1024 * 1024;
 };
 // So that dedup({.window = 4}) is safe inside a co_await expression on g++ 12.
