@@ -61,10 +61,19 @@ const bytes& body() {
 class ready_events final : public stream_source {
 public:
     task<stream_item> next() override {
-        if (at_++ < events_a_stream) co_return event(delta(), piece());
-        event_facts end = whole();
-        end.content = false;
-        co_return event(delta(), end);
+        stream_item item;
+        try_next(item);
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
+        if (at_++ < events_a_stream) {
+            into = event(delta(), piece());
+        } else {
+            event_facts end = whole();
+            end.content = false;
+            into = event(delta(), end);
+        }
+        return true;
     }
     bool ready() const override { return true; }
 
@@ -103,7 +112,8 @@ public:
         state_->figures.call_started(began);
         const key128 key = detail::question_key(ask, state_->origin, detail::question_rules());
         if (auto hit = state_->store.find(key, began)) {
-            if (hit->canonical == ask.canonical()) co_return from_store(std::move(hit), began);
+            if (hit->canonical == ask.shared_canonical())
+                co_return from_store(std::move(hit), began);
         }
         state_->budget.call_started();
         {
@@ -182,9 +192,15 @@ private:
     public:
         explicit replay(std::shared_ptr<const cache_entry> from) : from_(std::move(from)) {}
         task<stream_item> next() override {
-            if (at_ == from_->events.size()) co_return stream_item();
-            co_return from_->events[at_++];
+            stream_item item;
+            try_next(item);
+            co_return item;
         }
+        bool try_next(stream_item& into) override {
+            into = at_ == from_->events.size() ? stream_item() : stream_item(from_->events[at_++]);
+            return true;
+        }
+        bool ready() const override { return true; }
 
     private:
         std::shared_ptr<const cache_entry> from_;
@@ -202,7 +218,7 @@ private:
     static std::shared_ptr<cache_entry> entry_for(const request& ask) {
         auto made = std::make_shared<cache_entry>();
         made->operation = ask.operation();
-        made->canonical = ask.canonical();
+        made->canonical = ask.shared_canonical();
         made->streamed = ask.options().streamed;
         return made;
     }

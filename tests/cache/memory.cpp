@@ -43,6 +43,21 @@ TEST_CASE("the memory cache gives back what was put, without a copy", "[memory_c
     CHECK_FALSE(cache.try_find(key(2), start));
 }
 
+TEST_CASE("each key finds its own answer, until the cache is cleared", "[memory_cache]") {
+    memory_cache cache(10'000);
+    constexpr std::uint64_t keys = 4000;
+    for (std::uint64_t n = 0; n < keys; ++n) cache.try_put(key(n), entry(std::to_string(n)), start);
+    std::uint64_t right = 0;
+    for (std::uint64_t n = 0; n < keys; ++n) {
+        const cache_hit hit = cache.try_find(key(n), start);
+        if (hit && hit.entry()->events.front().data() == std::to_string(n)) ++right;
+    }
+    CHECK(right == keys);
+    cache.clear();
+    CHECK(cache.stats().entries == 0);
+    CHECK_FALSE(cache.try_find(key(1), start));
+}
+
 TEST_CASE("copies of a memory cache share what it holds", "[memory_cache]") {
     memory_cache cache(10);
     const memory_cache copy = cache;
@@ -85,7 +100,7 @@ TEST_CASE("the memory cache stays within its bounds", "[memory_cache]") {
 TEST_CASE("an entry weighs what it holds", "[memory_cache]") {
     cache_entry empty;
     cache_entry full;
-    full.canonical = std::string(1000, 'q');
+    full.canonical = bytes(std::string(1000, 'q'));
     full.model = "m";
     full.events.emplace_back(bytes(std::string(500, 'a')), event_facts(), bytes(std::string("n")));
     CHECK(full.weight() >= empty.weight() + 1502 + sizeof(event));

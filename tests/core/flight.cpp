@@ -19,6 +19,7 @@ namespace {
 
 struct upstream {
     std::atomic<int> pulled{0};
+    std::atomic<int> waits{0};
     std::atomic<int> alive{0};
 };
 
@@ -37,15 +38,29 @@ public:
     ~counting() override { --seen_->alive; }
     task<stream_item> next() override {
         if (pause_ > 0s) co_await sleep_for(time_, pause_);
-        if (next_ == fail_at_) co_return error(error_kind::truncated, "cut");
-        if (next_ == count_) co_return stream_item();
-        ++seen_->pulled;
-        std::string text = std::to_string(next_++);
-        if (size_ > text.size()) text.resize(size_, ' ');
-        co_return event(bytes(std::move(text)));
+        ++seen_->waits;
+        stream_item item;
+        give(item);
+        co_return item;
+    }
+    // Without a pause every event is at hand, but for the eleventh of a dozen.
+    bool try_next(stream_item& into) override {
+        if (pause_ > 0s || next_ % 12 == 10) return false;
+        give(into);
+        return true;
     }
 
 private:
+    void give(stream_item& into) {
+        into = stream_item();
+        if (next_ == fail_at_) into = error(error_kind::truncated, "cut");
+        if (next_ == fail_at_ || next_ == count_) return;
+        ++seen_->pulled;
+        std::string text = std::to_string(next_++);
+        text.resize(std::max(size_, text.size()), ' ');
+        into = event(bytes(std::move(text)));
+    }
+
     clock_handle time_;
     duration pause_;
     int next_ = 0;
@@ -170,9 +185,49 @@ TEST_CASE("nothing is pulled further ahead than the window", "[flight]") {
     auto answer = w.wait(flight_seat::answer(std::move(seat), limit()));
     w.run();
     CHECK(seen->pulled == 16);
+    for (int i = 0; i < 16; ++i) REQUIRE(w.wait(answer->events().next()));
+    w.run();
+    CHECK(seen->pulled == 16);
     REQUIRE(w.wait(answer->events().next()));
     w.run();
     CHECK(seen->pulled == 17);
+}
+
+TEST_CASE("a reader takes what is at hand himself and leaves the waiting to the pump", "[flight]") {
+    world w;
+    auto seen = std::make_shared<upstream>();
+    auto seat = fly(w.clock(), seen, 0s, 100);
+    auto answer = w.wait(flight_seat::answer(std::move(seat), limit()));
+    w.run();
+    CHECK(seen->pulled == 16);
+    CHECK(seen->waits == 1);  // for the eleventh
+    stream_item item;
+    for (int i = 0; i < 22; ++i) REQUIRE(answer->events().try_next(item));
+    CHECK(seen->pulled == 22);
+    CHECK_FALSE(answer->events().try_next(item));  // which wakes the pump
+    w.run();
+    CHECK(seen->waits >= 2);
+    REQUIRE(answer->events().try_next(item));
+    CHECK(item->data() == "22");
+    auto rest = std::move(*answer);
+    int count = 23;
+    while (w.wait(rest.events().next())) ++count;
+    CHECK(count == 100);
+}
+
+TEST_CASE("events without data fill the log, too", "[flight]") {
+    world w;
+    auto seen = std::make_shared<upstream>();
+    flight_policy small;
+    small.log_bytes = 50 * sizeof(event);
+    auto first = fly(w.clock(), seen, 1ms, 1000, small);
+    auto shared = first.shared();
+    child<outcome_of> quick(w.clock(), read(std::move(first), w.clock(), 0s));
+    w.run_for(1020ms);
+    CHECK(shared->join());
+    w.run_for(100ms);
+    CHECK_FALSE(shared->join());
+    CHECK(w.wait(quick.join()).events == 1000);
 }
 
 TEST_CASE("a slow reader neither stalls the others nor grows memory without bound", "[flight]") {
@@ -371,8 +426,8 @@ TEST_CASE("readers on two threads join and leave a flight without a race", "[fli
                                           reader(std::move(*joined), time, i % 2 ? 100 : 30, whole),
                                           asio::use_future));
         }
-        shared->launch(answer_with(
-            time, 0s, std::make_unique<counting>(time, std::chrono::microseconds(1), 100, seen)));
+        const duration pause = round % 2 ? 1us : 0us;
+        shared->launch(answer_with(time, 0s, std::make_unique<counting>(time, pause, 100, seen)));
         {
             auto dropped = std::move(seat);
         }

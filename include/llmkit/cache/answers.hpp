@@ -68,9 +68,9 @@ public:
         return shareable(ask) && (!policy_.only_deterministic || deterministic(ask));
     }
     bool answers(const cache_entry& kept, const request& ask) const {
-        return kept.canonical == ask.canonical(rules.fields) && kept.operation == ask.operation() &&
-               kept.tenant == ask.options().tenant() && kept.origin == origin &&
-               kept.headers == headers_key(ask, rules);
+        return kept.canonical.view() == ask.canonical(rules.fields) &&
+               kept.operation == ask.operation() && kept.tenant == ask.options().tenant() &&
+               kept.origin == origin && kept.headers == headers_key(ask, rules);
     }
     enum class age : std::uint8_t { fresh, refreshing, for_errors, gone };
     age age_of(const cache_entry& kept, time_point now) const {
@@ -110,7 +110,7 @@ public:
                                              const answer_recording& recorded) const {
         auto made = std::make_shared<cache_entry>();
         made->operation = ask.operation();
-        made->canonical = ask.canonical(rules.fields);
+        made->canonical = ask.shared_canonical(rules.fields);
         made->tenant = ask.options().tenant();
         made->origin = origin;
         made->headers = headers_key(ask, rules);

@@ -23,7 +23,7 @@ public:
 
     // The question.
     std::string operation;  ///< "chat/completions"
-    std::string canonical;  ///< the body in its canonical form (core/canonical_json.hpp)
+    bytes canonical;        ///< the body in its canonical form (core/canonical_json.hpp)
     std::string tenant;
     std::string origin;  ///< provider and base URL
     key128 headers;      ///< a hash of the call's extra headers: they may hold secrets
@@ -46,7 +46,8 @@ public:
     std::size_t weight() const {
         std::size_t sum = sizeof(cache_entry) + events.size() * sizeof(event);
         for (const event& one : events) sum += one.data().size() + one.name().size();
-        for (const auto* text : {&operation, &canonical, &tenant, &origin, &model, &request_id}) {
+        sum += canonical.size();
+        for (const auto* text : {&operation, &tenant, &origin, &model, &request_id}) {
             sum += text->size();
         }
         return sum;

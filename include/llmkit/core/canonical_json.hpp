@@ -26,16 +26,14 @@ public:
         : scan_(json), out_(out), excluded_(excluded) {
         members_.reserve(48);
         // Strings never grow, and sorting needs the room once more: this nearly always suffices.
-        out_.resize(2 * json.size() + 64);
+        if (out_.size() < 2 * json.size() + 64) out_.resize(2 * json.size() + 64);
         p_ = out_.data();
         end_ = p_ + out_.size();
     }
 
-    bool write() {
-        const bool fine = value() && scan_.finish();
-        out_.resize(fine ? size() : 0);
-        return fine;
-    }
+    /// Whether it could be written; `written` then is what the first bytes of `out` hold.
+    bool write() { return value() && scan_.finish(); }
+    std::string_view written() const { return std::string_view(out_).substr(0, size()); }
 
 private:
     struct member {
@@ -354,7 +352,13 @@ private:
 /// beyond 10^15. Members out of order are copied once a level that holds them.
 inline bool canonical_json(std::string_view json, std::string& out,
                            std::span<const std::string_view> excluded_top_level = {}) {
-    return detail::canonical_writer(json, out, excluded_top_level).write();
+    // Kept by the thread, because to clear it anew for each text would cost more than the work.
+    thread_local std::string scratch;
+    detail::canonical_writer writer(json, scratch, excluded_top_level);
+    const bool fine = writer.write();
+    out.assign(fine ? writer.written() : std::string_view());
+    if (constexpr std::size_t kept = 256 * 1024; scratch.size() > kept) scratch = std::string();
+    return fine;
 }
 
 }  // namespace llmkit

@@ -34,7 +34,10 @@ public:
     task<chat_delta> next() {
         chat_delta delta;
         if (error_) co_return delta;
-        while (auto item = co_await events_.next()) {
+        for (;;) {
+            stream_item item;
+            if (!events_.try_next(item)) item = co_await events_.next();
+            if (!item) break;
             if (head_.speaks && head_.speaks->read_delta(*item, delta)) {
                 delta.set_present(true);
                 if (delta.finish() != finish_reason::none) finish_ = delta.finish();

@@ -134,6 +134,9 @@ public:
         if (core_) core_->cancel();
     }
 
+    /// Lets the work run to its end, which nobody waits for.
+    void detach() { core_ = nullptr; }
+
     /// Asks the work to stop; `join` then usually throws `operation_aborted`.
     void cancel() { core_->cancel(); }
 

@@ -25,7 +25,10 @@ class stream_source {
 public:
     virtual ~stream_source() = default;
     virtual task<stream_item> next() = 0;
-    /// A hint: whether `next` has an event at hand and will not wait.
+    /// What `next` would give, where that needs no wait: true when `into` was set. Events that came
+    /// together pass all layers this way, without a coroutine for each. Not while `next` runs.
+    virtual bool try_next(stream_item& into) { return static_cast<void>(into), false; }
+    /// A hint: `try_next` has something to give.
     virtual bool ready() const { return false; }
 };
 
@@ -67,23 +70,39 @@ public:
     /// The next event; false at the end and after a failure, then `failed()` tells them apart.
     /// Throws only on the caller's cancellation.
     task<stream_item> next() {
+        stream_item item;
+        while (!try_next(item)) {
+            item = co_await source_->next();
+            if (observe(item)) break;
+        }
+        co_return item;
+    }
+
+    /// What `next` would give, where that needs no wait: true when `into` was set, also by the end
+    /// or a failure. For readers who take what has arrived in one go.
+    bool try_next(stream_item& into) {
         for (;;) {
-            if (state_ != state::open) co_return final_item();
-            stream_item item;
-            if (ahead_) {
-                item = take_ahead();
-            } else if (source_) {
-                item = co_await source_->next();
+            if (state_ != state::open) {
+                into = final_item();
+                return true;
             }
-            observe(item);
-            if (hide_injected_ && item && item->facts().injected) continue;
-            co_return item;
+            if (ahead_) {
+                into = take_ahead();
+            } else if (!source_) {
+                into = stream_item();
+            } else if (!source_->try_next(into)) {
+                return false;
+            }
+            if (observe(into)) return true;
         }
     }
 
     /// Fetches the first event (or the failure that stands in its place) and keeps it for `next`.
     task<void> peek() {
-        if (!ahead_ && source_ && state_ == state::open) ahead_ = co_await source_->next();
+        if (ahead_ || !source_ || state_ != state::open) co_return;
+        stream_item first;
+        if (!source_->try_next(first)) first = co_await source_->next();
+        ahead_ = std::move(first);
     }
     /// What `peek` found: an event, a failure, the end (false, not failed), or null without peek.
     const stream_item* peeked() const { return ahead_ ? &*ahead_ : nullptr; }
@@ -94,7 +113,8 @@ public:
         const stream_item* newest = newest_peeked();
         if (!newest) co_return co_await peek();
         if (!source_ || state_ != state::open || !*newest || (*newest)->facts().last) co_return;
-        stream_item item = co_await source_->next();
+        stream_item item;
+        if (!source_->try_next(item)) item = co_await source_->next();
         behind_.push_back(std::move(item));
     }
     /// What `peek` and `peek_more` found last; null when nothing is kept.
@@ -159,17 +179,20 @@ private:
     stream_item final_item() const {
         return state_ == state::failed ? stream_item(*error_) : stream_item();
     }
-    void observe(const stream_item& item) {
+    /// Whether the reader may see it.
+    bool observe(const stream_item& item) {
         if (item) {
             for (auto& watcher : taps_) watcher->on_event(*item);
-            if (!item->facts().last) return;
-            finish(state::complete, nullptr);
-        } else if (item.failed()) {
+            if (item->facts().last) finish(state::complete, nullptr);
+            return !(hide_injected_ && item->facts().injected);
+        }
+        if (item.failed()) {
             error_ = item.error();
             finish(state::failed, &*error_);
         } else {
             finish(state::complete, nullptr);
         }
+        return true;
     }
     void finish(state how, const llmkit::error* why) {
         state_ = how;

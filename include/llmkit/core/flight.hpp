@@ -72,6 +72,9 @@ private:
     friend class flight_reader;
     friend class flight_claim;
 
+    /// What the pump does next.
+    enum class then : std::uint8_t { pull, rest, stop };
+
     /// Tells the readers when the pump's frame is destroyed before it has said how it ended.
     class pump_guard {
     public:
@@ -111,28 +114,57 @@ private:
             co_return;
         }
         self->publish_head(answer->head());
-        for (;;) {
-            co_await self->demand();
-            auto item = co_await answer->events().next();
-            if (item) {
-                self->append(std::move(*item));
-                if (!answer->events().ended()) continue;
-                self->end(std::nullopt);
-            } else if (item.failed()) {
-                self->end(item.error());
-            } else {
-                self->end(std::nullopt);
-            }
-            co_return;
+        const auto source = std::make_shared<response>(std::move(*answer));
+        for (then what = then::pull; what != then::stop;) {
+            stream_item item;
+            if (what == then::rest) co_await self->rest(source);
+            if (self->ended()) co_return;
+            if (!source->events().try_next(item)) item = co_await source->events().next();
+            what = self->keep(std::move(item), source->events().ended());
         }
     }
 
-    task<void> demand() {
+    /// Lets the readers pull, until one of them finds that it would have to wait.
+    task<void> rest(std::shared_ptr<response> source) {
         std::unique_lock lock(mutex_);
-        while (dropped_ + log_.size() >= furthest_ + policy_.window ||
-               (ahead_ > 0 && ahead_ >= policy_.log_bytes)) {
-            co_await llmkit::wait(lock, wanted_, time_, limit());
+        if (!far_ahead() || ended_) co_return;
+        resting_ = std::move(source);
+        co_await llmkit::wait(lock, wanted_, time_, limit());
+    }
+    bool far_ahead() const {
+        return dropped_ + log_.size() >= furthest_ + policy_.window ||
+               (ahead_ > 0 && ahead_ >= policy_.log_bytes);
+    }
+    bool ended() {
+        std::lock_guard lock(mutex_);
+        return ended_;
+    }
+    /// For a reader who has read all, under `lock`: takes one more event from a source that rests,
+    /// if it has one at hand, or else wakes the pump. True when there is news.
+    bool pull(std::unique_lock<std::mutex>& lock) {
+        auto source = std::exchange(resting_, nullptr);
+        if (!source) return false;
+        lock.unlock();  // taps and destructors may do anything
+        stream_item item;
+        bool found = true;
+        try {
+            found = source->events().try_next(item);
+        } catch (const std::exception& failure) {
+            item = error(error_kind::internal, failure.what());
         }
+        const then what = found ? keep(std::move(item), source->events().ended()) : then::pull;
+        wakeup pump;
+        lock.lock();
+        if (found && what != then::stop && !ended_) {
+            resting_ = std::move(source);
+            return true;
+        }
+        pump = wanted_.ring_one();
+        lock.unlock();
+        pump.fire();
+        source.reset();
+        lock.lock();
+        return found;
     }
     void publish_head(response_head head) {
         std::vector<wakeup> woken;
@@ -152,55 +184,65 @@ private:
             woken = news_.ring_all();
         }
     }
-    // An event without data takes room as well.
-    static std::size_t cost(const event& of) {
-        return sizeof(event) + of.data().size() + of.name().size();
-    }
-    void append(event what) {
-        std::vector<wakeup> woken;
-        {
-            std::lock_guard lock(mutex_);
-            logged_ += cost(what);
-            ahead_ += cost(what);
-            log_.push_back(std::move(what));
-            while (logged_ > policy_.log_bytes && dropped_ < furthest_) {
-                logged_ -= cost(log_.front());
-                log_.pop_front();
-                ++dropped_;
-            }
-            woken = news_.ring_all();
+    /// Puts what was pulled into the log, unless the flight has ended meanwhile.
+    then keep(stream_item item, bool last) {
+        if (!item) {
+            end(item.failed() ? std::optional(item.error()) : std::nullopt);
+            return then::stop;
         }
+        std::vector<wakeup> woken;
+        std::lock_guard lock(mutex_);
+        if (ended_) return then::stop;
+        logged_ += weight(*item);
+        ahead_ += weight(*item);
+        log_.push_back(std::move(*item));
+        while (logged_ > policy_.log_bytes && dropped_ < furthest_) {
+            logged_ -= weight(log_.front());
+            log_.pop_front();
+            ++dropped_;
+        }
+        ended_ = last;
+        woken = news_.ring_all();
+        if (last) return then::stop;
+        return far_ahead() ? then::rest : then::pull;
+    }
+    /// An event without data takes room, too.
+    static std::size_t weight(const event& one) {
+        return sizeof(event) + one.data().size() + one.name().size();
     }
     void end(std::optional<error> why) {
+        std::shared_ptr<response> dropped;
         std::vector<wakeup> woken;
-        {
-            std::lock_guard lock(mutex_);
-            if (ended_) return;
-            ended_ = true;
-            failure_ = std::move(why);
-            woken = news_.ring_all();
-        }
+        std::lock_guard lock(mutex_);
+        dropped = std::move(resting_);
+        if (ended_) return;
+        ended_ = true;
+        failure_ = std::move(why);
+        woken = news_.ring_all();
     }
 
     void leave() {
         std::optional<child<void>> cancelled;
         std::lock_guard lock(mutex_);
-        if (--seats_ == 0) cancelled.swap(pump_);
+        if (--seats_ > 0) return;
+        cancelled.swap(pump_);
+        if (cancelled && ended_) cancelled->detach();  // it is about to end by itself
     }
 
     clock_handle time_;
     flight_policy policy_;
     std::atomic<duration::rep> until_{time_point::min().time_since_epoch().count()};
 
-    std::mutex mutex_;
-    bell news_;    // readers wait here for head, events and the end
-    bell wanted_;  // the pump waits here for a reader to come near
+    mutable std::mutex mutex_;
+    bell news_;                          // readers wait here for head, events and the end
+    bell wanted_;                        // the pump rests here until a reader would have to wait
+    std::shared_ptr<response> resting_;  // while the pump rests: readers may pull
     std::optional<child<void>> pump_;
     std::optional<response_head> head_;
     std::deque<event> log_;
     std::size_t dropped_ = 0;   // events no longer in the log
-    std::size_t logged_ = 0;    // cost of the log
-    std::size_t ahead_ = 0;     // of this, what the foremost reader has not taken
+    std::size_t logged_ = 0;    // bytes of the log
+    std::size_t ahead_ = 0;     // of these, what the foremost reader has not taken
     std::size_t furthest_ = 0;  // events the foremost reader has taken
     std::size_t seats_ = 0;
     bool ended_ = false;
@@ -254,37 +296,24 @@ public:
 
     task<stream_item> next() override {
         flight& from = *seat_.shared();
+        stream_item item;
         std::unique_lock lock(from.mutex_);
-        for (;;) {
-            if (next_ < from.dropped_) {
-                co_return error(error_kind::too_slow,
-                                "this reader fell behind what the shared answer's log can hold");
-            }
-            if (next_ < from.dropped_ + from.log_.size()) {
-                event found = from.log_[next_ - from.dropped_];
-                ++next_;
-                wakeup pump;
-                if (next_ > from.furthest_) {
-                    from.furthest_ = next_;
-                    from.ahead_ -= flight::cost(found);
-                    pump = from.wanted_.ring_one();
-                }
-                lock.unlock();
-                pump.fire();
-                co_return found;
-            }
-            if (from.ended_) {
-                if (from.failure_) co_return *from.failure_;
-                co_return stream_item();
-            }
+        while (!take(item) && !(from.pull(lock) && take(item))) {
+            if (news()) continue;
             const auto why = co_await wait(lock, from.news_, from.time_, until_);
             if (why != woke::by_bell) co_return flight_limit(why);
         }
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
+        flight& from = *seat_.shared();
+        std::unique_lock lock(from.mutex_);
+        return take(into) || (from.pull(lock) && take(into));
     }
     bool ready() const override {
-        flight& from = *seat_.shared();
+        const flight& from = *seat_.shared();
         std::lock_guard lock(from.mutex_);
-        return from.ended_ || next_ < from.dropped_ + from.log_.size();
+        return news() || (from.resting_ && from.resting_->events().ready());
     }
 
     static error flight_limit(woke why) {
@@ -295,6 +324,29 @@ public:
     }
 
 private:
+    /// The log has something for this reader. Under the flight's mutex, like `take`.
+    bool news() const {
+        const flight& from = *seat_.shared();
+        return from.ended_ || next_ < from.dropped_ + from.log_.size();
+    }
+    bool take(stream_item& into) {
+        flight& from = *seat_.shared();
+        if (!news()) return false;
+        if (next_ < from.dropped_) {
+            into = error(error_kind::too_slow,
+                         "this reader fell behind what the shared answer's log can hold");
+        } else if (next_ < from.dropped_ + from.log_.size()) {
+            into = from.log_[next_ - from.dropped_];
+            if (++next_ > from.furthest_) {
+                from.furthest_ = next_;
+                from.ahead_ -= flight::weight(*into);
+            }
+        } else {
+            into = from.failure_ ? stream_item(*from.failure_) : stream_item();
+        }
+        return true;
+    }
+
     flight_seat seat_;
     limit until_;
     std::size_t next_ = 0;

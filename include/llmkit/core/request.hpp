@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 #include <llmkit/core/call_options.hpp>
 #include <llmkit/core/key.hpp>
 #include <llmkit/detail/copy_on_write.hpp>
+#include <llmkit/detail/once.hpp>
 
 namespace llmkit {
 
@@ -48,12 +48,15 @@ public:
     const nlohmann::json& json() const { return content_->parsed(); }
     /// The canonical form (core/key.hpp), the same for bodies that mean the same. A body that is
     /// not JSON stands for itself.
-    const std::string& canonical(key_fields fields = key_fields::meaning) const {
-        return content_->canonical(fields);
+    std::string_view canonical(key_fields fields = key_fields::meaning) const {
+        return shared_canonical(fields).view();
+    }
+    const bytes& shared_canonical(key_fields fields = key_fields::meaning) const {
+        return content_->formed(fields).text;
     }
     /// The 128-bit hash of that form and the operation.
     key128 content_key(key_fields fields = key_fields::meaning) const {
-        return content_->key(fields);
+        return content_->formed(fields).key;
     }
 
     /// The same call with another body.
@@ -76,25 +79,22 @@ public:
 
 private:
     struct form {
-        std::once_flag once;
-        std::string text;
+        detail::once made;
+        bytes text;
         key128 key;
     };
     struct content {
         content(std::string op, bytes text) : operation(std::move(op)), body(std::move(text)) {}
 
         const nlohmann::json& parsed() {
-            std::call_once(parse_once,
-                           [this] { json = nlohmann::json::parse(body.view(), nullptr, false); });
+            parsing.run([this] { json = nlohmann::json::parse(body.view(), nullptr, false); });
             return json;
         }
-        const std::string& canonical(key_fields fields) { return formed(fields).text; }
-        key128 key(key_fields fields) { return formed(fields).key; }
         form& formed(key_fields fields);
 
         const std::string operation;
         const bytes body;
-        std::once_flag parse_once;
+        detail::once parsing;
         nlohmann::json json;
         form forms[2];
     };
@@ -105,11 +105,13 @@ private:
 
 inline request::form& request::content::formed(key_fields fields) {
     form& wanted = forms[static_cast<std::size_t>(fields)];
-    std::call_once(wanted.once, [&] {
+    wanted.made.run([&] {
         static constexpr std::string_view excluded[] = {"stream", "stream_options", "user"};
         const std::span<const std::string_view> all(excluded);
         const auto leave_out = fields == key_fields::without_user ? all : all.first(2);
-        const key128 meaning = body_key(body.view(), wanted.text, leave_out);
+        std::string canonical;
+        const key128 meaning = body_key(body.view(), canonical, leave_out);
+        wanted.text = bytes(std::move(canonical));
         wanted.key = key_builder().add(operation).add(meaning).finish();
     });
     return wanted;

@@ -31,20 +31,41 @@ public:
 
     task<stream_item> next() override {
         stream_item item;
+        if (try_next(item)) co_return item;
+        const bool paced = pays_to_wait();
+        const time_point due = after(last_, rule_.within);
+        if (paced) co_await sleep_until(time_, ask_.wait_limit(time_.now()).earliest(due));
+        const time_point before = time_.now();
+        if (!inner_.try_next(item)) item = co_await inner_.next();
+        arrived(paced, before);
+        gather(item);
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
         if (held_) {
-            item = std::move(*held_);
+            into = std::move(*held_);
             held_.reset();
+        } else if (inner_.try_next(into)) {
+            arrived(false, time_point());
         } else {
-            item = co_await pull();
+            return false;
         }
-        if (!item || !only_text(item->facts())) co_return item;
-        if (!std::exchange(begun_, true)) co_return item;  // the first is never held up
+        gather(into);
+        return true;
+    }
+    bool ready() const override { return held_ || inner_.ready(); }
 
+private:
+    /// Puts what is at hand behind `item`.
+    void gather(stream_item& item) {
+        if (!item || !only_text(item->facts())) return;
+        if (!std::exchange(begun_, true)) return;  // the first is never held up
         pieces_.clear();
         pieces_.push_back(std::move(*item));
         std::size_t text = pieces_.front().facts().text_size;
-        while (pieces_.size() < rule_.max_events && text < rule_.max_bytes && inner_.ready()) {
-            stream_item more = co_await inner_.next();
+        stream_item more;
+        while (pieces_.size() < rule_.max_events && text < rule_.max_bytes &&
+               inner_.try_next(more)) {
             if (!more || !same_but_text(pieces_.front(), *more)) {
                 held_ = std::move(more);
                 break;
@@ -52,34 +73,25 @@ public:
             text += more->facts().text_size;
             pieces_.push_back(std::move(*more));
         }
-        co_return join_texts(pieces_);
+        item = pieces_.size() == 1 ? std::move(pieces_.front()) : join_texts(pieces_);
     }
-    bool ready() const override { return held_ || inner_.ready(); }
-
-private:
-    task<stream_item> pull() {
-        const bool paced = co_await pace();
-        const time_point before = time_.now();
-        stream_item item = co_await inner_.next();
+    // Waiting pays only if events gather meanwhile and the source says so (`ready`). One that never
+    // does is left in peace after a few tries, or each of its events would be late. Nor does it pay
+    // shortly before the deadline, which would take what has arrived.
+    bool pays_to_wait() const {
+        if (!begun_ || rule_.within <= duration::zero() || fruitless_ >= 4) return false;
+        const time_point until = after(last_, rule_.within);
+        return time_.now() < until && !inner_.ready() &&
+               until < ask_.options().deadline.effective();
+    }
+    void arrived(bool paced, time_point before) {
+        if (rule_.within <= duration::zero()) return;
         last_ = time_.now();
         if (inner_.ready()) {
             fruitless_ = 0;
         } else if (paced && last_ - before < std::chrono::microseconds(100)) {
             ++fruitless_;
         }
-        co_return item;
-    }
-    // Waiting pays only if events gather meanwhile and the source says so (`ready`). One that never
-    // does is left in peace after a few tries, or each of its events would be late. Nor does it pay
-    // shortly before the deadline, which would take what has arrived.
-    task<bool> pace() {
-        const bool wanted = begun_ && rule_.within > duration::zero() && fruitless_ < 4;
-        const time_point until = after(last_, rule_.within);
-        const time_point now = time_.now();
-        if (!wanted || now >= until || inner_.ready()) co_return false;
-        if (until >= ask_.options().deadline.effective()) co_return false;
-        co_await sleep_until(time_, ask_.wait_limit(now).earliest(until));
-        co_return true;
     }
 
     clock_handle time_;

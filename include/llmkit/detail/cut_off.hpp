@@ -64,6 +64,12 @@ public:
         std::lock_guard lock(mutex_);
         pulling_ = false;
     }
+    bool try_next(stream_item& into) {
+        event_stream* from = begin();
+        const bool given = from && from->try_next(into);
+        end();
+        return given;
+    }
     bool ready() {
         std::lock_guard lock(mutex_);
         return dropped_ || (!pulling_ && from_.ready());
@@ -116,6 +122,11 @@ public:
         first_ = false;
         if (const auto why = inner_->dropped(); why && !item) co_return dropped(*why);
         co_return item;
+    }
+    bool try_next(stream_item& into) override {
+        if (!inner_->try_next(into)) return false;
+        first_ = false;
+        return true;
     }
     bool ready() const override { return inner_->ready(); }
 

@@ -30,18 +30,24 @@ public:
         : owner_(std::move(owner)), events_(events), usage_(usage) {}
 
     task<stream_item> next() override {
+        stream_item item;
+        try_next(item);
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
         while (at_ < events_.size()) {
             const event& kept = events_[at_++];
             if (kept.facts().injected && usage_ == usage_events::hidden) continue;
-            event given = kept;
+            into = kept;
             if (kept.facts().injected && usage_ == usage_events::for_caller) {
                 event_facts facts = kept.facts();
                 facts.injected = false;
-                given.set_facts(facts);
+                into->set_facts(facts);
             }
-            co_return given;
+            return true;
         }
-        co_return stream_item();
+        into = stream_item();
+        return true;
     }
     bool ready() const override { return true; }
 

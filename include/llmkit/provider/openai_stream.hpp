@@ -36,8 +36,13 @@ class ready_events final : public stream_source {
 public:
     explicit ready_events(std::vector<event> all) : all_(std::move(all)) {}
     task<stream_item> next() override {
-        if (at_ == all_.size()) co_return stream_item();
-        co_return stream_item(std::move(all_[at_++]));
+        stream_item item;
+        try_next(item);
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
+        into = at_ == all_.size() ? stream_item() : stream_item(std::move(all_[at_++]));
+        return true;
     }
     bool ready() const override { return true; }
 
@@ -68,13 +73,8 @@ public:
 
     task<stream_item> next() override {
         for (;;) {
-            while (framed_) {
-                // What the framer shows lives until it is asked again, which tells `ready()`
-                // whether the next event will have to wait.
-                auto item = read_event();
-                framed_ = framer_.next(raw_);
-                if (item) co_return std::move(*item);
-            }
+            stream_item item;
+            if (try_next(item)) co_return item;
             if (framer_.failed()) {
                 co_return exchange_.fail(
                     error(error_kind::too_large, "an event of the stream is over the size limit"));
@@ -84,6 +84,18 @@ public:
             if (piece->empty()) co_return at_end(nullptr);
             take_piece(std::move(*piece));
         }
+    }
+    bool try_next(stream_item& into) override {
+        while (framed_) {
+            // What the framer shows lives until it is asked again, which tells `ready()` whether
+            // the next event will have to wait.
+            auto item = read_event();
+            framed_ = framer_.next(raw_);
+            if (!item) continue;
+            into = std::move(*item);
+            return true;
+        }
+        return false;
     }
     bool ready() const override { return framed_; }
 

@@ -126,12 +126,14 @@ public:
                                             first ? options.first_event : options.idle,
                                             first ? "first event" : "further event");
         if (wrong) co_return fail(*wrong);
-        if (failing()) co_return fail(*script_.failure_);
-        arrived_ = due_;
-        due_ = llmkit::after(due_, script_.every_);
-        event found = events_[next_++];
-        if (found.facts().last) call_->end();
-        co_return found;
+        stream_item item;
+        take(item);
+        co_return item;
+    }
+    bool try_next(stream_item& into) override {
+        if (!ready() || call_->expired()) return false;
+        take(into);
+        return true;
     }
     bool ready() const override { return !stalled() && time_.now() >= due_; }
 
@@ -151,6 +153,17 @@ private:
     error expired(expiry why) const {
         if (why == expiry::closed) return closed_meanwhile();
         return timed_out("complete answer", ask_.options().deadline.effective() - sent_);
+    }
+    /// What is due.
+    void take(stream_item& into) {
+        if (failing()) {
+            into = fail(*script_.failure_);
+            return;
+        }
+        arrived_ = due_;
+        due_ = llmkit::after(due_, script_.every_);
+        into = events_[next_++];
+        if (into->facts().last) call_->end();
     }
     stream_item fail(error why) {
         call_->end();
