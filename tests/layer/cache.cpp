@@ -524,6 +524,17 @@ TEST_CASE("usage that a caller asked for is not shown to the next who did not", 
     CHECK_FALSE(next.usage.known);
 }
 
+TEST_CASE("usage that a layer further out asked for reaches it on a miss", "[cache]") {
+    bench b;
+    b.provider.always(says("a b").usage(3, 2));
+    request metered = question("hi", true);
+    metered.options().metered = true;
+    const seen missed = b.ask(metered);
+    CHECK_FALSE(missed.hit());
+    CHECK(missed.injected == 1);
+    CHECK(missed.usage.output == 2);
+}
+
 TEST_CASE("a store that mixes up its keys gives nobody another's answer", "[cache]") {
     lab_bench b;
     b.store->one_slot = true;

@@ -17,8 +17,9 @@ struct upstream {
     }
 };
 
-/// The texts with the time at which each came.
-task<std::vector<std::pair<std::string, duration>>> timed(any_service client, request ask) {
+/// The texts with the time at which each came, for a reader who is busy with each for `pause`.
+task<std::vector<std::pair<std::string, duration>>> timed(any_service client, request ask,
+                                                          duration pause = {}) {
     std::vector<std::pair<std::string, duration>> seen;
     const time_point began = client.clock().now();
     auto answer = co_await client(std::move(ask));
@@ -26,6 +27,7 @@ task<std::vector<std::pair<std::string, duration>>> timed(any_service client, re
         if (!item->data().empty()) {
             seen.emplace_back(std::string(item->data()), client.clock().now() - began);
         }
+        if (pause > 0s) co_await sleep_for(client.clock(), pause);
     }
     co_return seen;
 }
@@ -80,6 +82,11 @@ TEST_CASE("a unary answer passes unchanged", "[stream]") {
     up.provider.always("a b c");
     CHECK(up.ask({.within = 1s}, false) == "a b c|");
     CHECK(up.world.elapsed() == 0s);
+
+    int told = 0;
+    const auto client = pipeline(up.provider) | stream().on_progress([&](const auto&) { ++told; });
+    CHECK(said(up.world, client, ask_for(false)) == "a b c|");
+    CHECK(told == 0);
 }
 
 TEST_CASE("text that comes faster than the span is put together", "[stream]") {
@@ -97,10 +104,12 @@ TEST_CASE("text that comes slower than the span is not held up", "[stream]") {
     upstream up;
     up.provider.always(says("a b c").first_after(100ms).every(50ms));
     const auto client = any_service(pipeline(up.provider) | stream({.within = 40ms}));
-    const auto seen = up.world.wait(timed(client, ask_for(true)));
-    REQUIRE(seen.size() == 3);
-    CHECK(seen[1].second == 150ms);
-    CHECK(seen[2].second == 200ms);
+    for (const duration busy : {0ms, 30ms}) {
+        const auto seen = up.world.wait(timed(client, ask_for(true), busy));
+        REQUIRE(seen.size() == 3);
+        CHECK(seen[1].second == 150ms);
+        CHECK(seen[2].second == 200ms);
+    }
 }
 
 TEST_CASE("a source that never says what is ready is soon left in peace", "[stream]") {

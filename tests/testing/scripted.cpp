@@ -1,5 +1,9 @@
 #include <llmkit/testing/scripted.hpp>
 
+#include <atomic>
+#include <string_view>
+#include <vector>
+
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/simulation/world.hpp>
 
@@ -206,6 +210,44 @@ TEST_CASE("the plain dialect folds and unfolds into the same text", "[scripted]"
     CHECK(folded->facts() == body.facts());
     events->pop_back();
     CHECK_FALSE(speaks_plain().fold(*events));
+}
+
+TEST_CASE("what a scripted service was asked is kept, its calls are not", "[scripted]") {
+    simulation::world world;
+    scripted provider(world.get_executor());
+    provider.always("hi");
+    auto client = pipeline(provider);
+    std::atomic<duration::rep> shared_limit{(world.now() + 5s).time_since_epoch().count()};
+    for (const bool stream : {false, true}) {
+        request ask = stream ? streamed() : unary();
+        ask.options().deadline.until = time_point::min();
+        ask.options().deadline.extended = &shared_limit;
+        auto answer = world.wait(client(ask));
+        CHECK(world.wait(read_all(std::move(answer))) == (stream ? "hi|||" : "hi|"));
+        CHECK(client.calls_in_flight() == 0);
+        CHECK(provider.last_request().options().streamed == stream);
+        const limit kept = provider.last_request().options().deadline;
+        CHECK_FALSE(kept.extended);
+        CHECK(kept.until == time_point(duration(shared_limit.load())));
+        world.run_for(2s);
+    }
+    CHECK(provider.times() == std::vector<duration>{0s, 2s});
+}
+
+TEST_CASE("a scripted stream says whether its next event has come", "[scripted]") {
+    simulation::world world;
+    scripted provider(world.get_executor());
+    provider.then(says("a b c").first_after(1s).every(1s).stalls_after(2));
+    auto answer = world.wait(provider(streamed()));
+    auto& events = answer->events();
+    for (const std::string_view text : {"a", " b"}) {
+        CHECK_FALSE(events.ready());
+        world.run_for(1s);
+        CHECK(events.ready());
+        CHECK(world.wait(events.next())->data() == text);
+    }
+    world.run_for(1h);
+    CHECK_FALSE(events.ready());
 }
 
 TEST_CASE("typed calls read a scripted answer", "[scripted]") {
