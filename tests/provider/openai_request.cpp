@@ -2,6 +2,12 @@
 
 #include <cstdlib>
 
+#include <llmkit/core/pipeline.hpp>
+#include <llmkit/layer/retry.hpp>
+#include <llmkit/provider/openai.hpp>
+#include <llmkit/simulation/world.hpp>
+#include <llmkit/testing/scripted_transport.hpp>
+
 #include "test.hpp"
 
 namespace test_provider_openai_request {
@@ -134,6 +140,46 @@ TEST_CASE("a request goes to the operation's path with the key and the call's he
     REQUIRE(call);
     CHECK(call->http.fields().get("Accept") == "text/event-stream");
     CHECK(call->http.body().view() == R"({"stream":true})");
+}
+
+TEST_CASE("a call has an Idempotency-Key when it may be sent again", "[openai]") {
+    const auto sent = [](const request& ask) {
+        auto call = local().prepare(ask);
+        return call ? std::string(call->http.fields().get("Idempotency-Key").value_or("none"))
+                    : std::string(call.error().message());
+    };
+    request ask("chat/completions", "{}");
+    CHECK(sent(ask) == "none");
+    ask.options().attempt_key = key128{0x0123456789abcdef, 0xf};
+    CHECK(sent(ask) == to_hex(ask.options().attempt_key));
+    CHECK(sent(ask).size() == 32);
+    ask.options().set_idempotency_key("mine");
+    CHECK(sent(ask) == "mine");
+}
+
+TEST_CASE("all attempts of a call carry one Idempotency-Key, another call another", "[openai]") {
+    using testing::http_answer;
+    simulation::world world;
+    testing::scripted_transport http(world.get_executor());
+    const http_answer busy(503, R"({"error":{"message":"busy"}})");
+    const http_answer fine(200, R"({"choices":[{"message":{"content":"Hi"}}]})");
+    http.then(busy).then(busy).then(fine).then(busy).then(fine);
+    const auto client =
+        pipeline(openai(http, openai_options().base_url("http://h/v1").no_key())) | retry();
+    for (int i = 0; i < 2; ++i) {
+        auto answer = world.wait(client(request("chat/completions", R"({"model":"m"})")));
+        REQUIRE(answer);
+    }
+    REQUIRE(http.calls() == 5);
+    std::vector<std::string> keys;
+    for (std::size_t i = 0; i < 5; ++i) {
+        keys.emplace_back(http.sent(i).fields().get("Idempotency-Key").value_or(""));
+    }
+    CHECK(keys[0].size() == 32);
+    CHECK(keys[1] == keys[0]);
+    CHECK(keys[2] == keys[0]);
+    CHECK(keys[3] != keys[0]);
+    CHECK(keys[4] == keys[3]);
 }
 
 TEST_CASE("an empty body is a GET, and embeddings have no stream", "[openai]") {
