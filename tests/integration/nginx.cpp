@@ -1,9 +1,11 @@
 #include "integration/nginx.hpp"
 
+#include <llmkit/testing/http_server.hpp>
 #include <llmkit/transport/http.hpp>
 #include <llmkit/transport/tls.hpp>
 
 #include "test.hpp"
+#include "transport/hand_clock.hpp"
 
 namespace test_integration_nginx {
 
@@ -168,6 +170,57 @@ TEST_CASE("nginx answers over https, by name and by address", "[nginx]") {
         asio::io_context context;
         const auto client = http(context.get_executor(), tls().ca_file(web().ca()));
         serves(client, context, "https", host, web().good);
+    }
+}
+
+namespace {
+task<void> read_to_done(http_transport client, url where, bool& done) {
+    auto answer = co_await client.send(http_request("GET", where));
+    REQUIRE(answer);
+    std::string text;
+    while (text.find("[DONE]") == std::string::npos) {
+        auto piece = co_await answer->read();
+        REQUIRE(piece);
+        REQUIRE_FALSE(piece->empty());
+        text += piece->view();
+    }
+    answer->finish();
+    done = true;
+}
+}  // namespace
+
+TEST_CASE("an https stream that ends late leaves its connection to the next", "[nginx]") {
+    using testing::server_reply;
+    testing::http_server upstream([](const testing::server_request&) {
+        return server_reply().event("x").event("[DONE]").pause(std::chrono::milliseconds(5));
+    });
+    temporary_folder folder;
+    certificates made(folder);
+    made.sign("good", "DNS:localhost,IP:127.0.0.1");
+    const unsigned short port = free_port();
+    nginx proxy(folder, "server { listen 127.0.0.1:" + std::to_string(port) +
+                            " ssl; ssl_certificate " + made.file("good.pem") +
+                            "; ssl_certificate_key " + made.file("good.key") +
+                            "; location / { proxy_buffering off; proxy_http_version 1.1;"
+                            " proxy_pass " +
+                            upstream.origin() + "; } }\n");
+    asio::io_context context;
+    auto time = std::make_shared<hand_clock>(context.get_executor());
+    asio::make_service<detail::clock_service>(context, time);
+    const auto client = http(context.get_executor(), tls().ca_file(made.ca()));
+    const auto run_until = [&](auto met) {
+        context.restart();
+        while (!met() && context.run_one_for(std::chrono::seconds(5)) > 0) {
+        }
+        return met();
+    };
+    for (int i = 0; i < 3; ++i) {
+        bool done = false;
+        asio::co_spawn(context, read_to_done(client, at("https", "localhost", port, "/"), done),
+                       [](std::exception_ptr) {});
+        REQUIRE(run_until([&] { return done; }));
+        CHECK(client.connections().open == 1);
+        CHECK(run_until([&] { return client.connections().idle == 1; }));
     }
 }
 

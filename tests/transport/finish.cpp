@@ -7,6 +7,7 @@
 #include <llmkit/testing/http_server.hpp>
 #include <llmkit/transport/http.hpp>
 
+#include "hand_clock.hpp"
 #include "raw_server.hpp"
 #include "test.hpp"
 
@@ -19,32 +20,6 @@ using testing::server_reply;
 using testing::server_request;
 
 namespace {
-
-/// Time over real sockets that passes when the test says so.
-class hand_clock final : public clock_source {
-public:
-    explicit hand_clock(executor base) : base_(std::move(base)) {}
-    time_point now() const noexcept override { return now_; }
-    std::chrono::system_clock::time_point wall() const noexcept override { return {}; }
-    executor base() const override {
-        if (!base_) throw_cancelled();
-        return base_;
-    }
-    executor lane() override { return asio::make_strand(base()); }
-    void stop() override {
-        base_ = executor();
-        shut_down();
-    }
-    void pass(duration span) {
-        now_ += span;
-        run_due(now_);
-    }
-
-private:
-    void wake_at(time_point) override {}
-    executor base_;
-    time_point now_{1h};
-};
 
 /// Sends `rest` of an answer when the test opens the gate.
 task<void> in_two_parts(std::shared_ptr<peer> client, std::shared_ptr<asio::steady_timer> gate,
