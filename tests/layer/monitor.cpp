@@ -209,6 +209,23 @@ TEST_CASE("hits and joins count as such and cost nothing", "[monitor]") {
     CHECK(seen.cost == Approx(2 * (10 * 1.0 + 10 * 10.0) / 1e6));
 }
 
+TEST_CASE("a cut stream stays what its head said: joined, missed", "[monitor]") {
+    provenance join;
+    join.role = dedup_role::joined;
+    provenance miss;
+    miss.missed = true;
+    upstream up;
+    up.provider.always(says("a b").fails_after(1, lost));
+    said(up.world, pipeline(up.provider) | claims(join) | monitor(up.figures), ask_for(true));
+    CHECK(up.figures.snapshot().joins == 1);
+    CHECK(up.figures.snapshot().upstream == 0);
+    said(up.world, pipeline(up.provider) | claims(miss) | monitor(up.figures), ask_for(true));
+    const auto seen = up.figures.snapshot();
+    CHECK(seen.misses == 1);
+    CHECK(seen.upstream == 1);
+    CHECK(seen.cut == 2);
+}
+
 TEST_CASE("the monitor delays no event", "[monitor]") {
     upstream up;
     up.provider.always(says("a b").after(1s).first_after(2s).every(5s));

@@ -54,6 +54,7 @@ public:
         model_ = head.model;
         request_id_ = head.request_id;
         came_by_ = head.came_by;
+        answered_ = true;
     }
     void failed(const error& why) { finish(outcome::failed, &why); }
 
@@ -92,8 +93,11 @@ private:
         }
     }
     void end(const monitor_state& state, outcome how, const error* why) {
-        if (why && why->came_by().attempts.size() >= came_by_.attempts.size()) {
-            came_by_ = why->came_by();
+        if (why && !answered_) came_by_ = why->came_by();
+        // Of a stream that broke, its error knows what was tried; that it was joined or missed in a
+        // cache only its head has told.
+        if (why && why->came_by().attempts.size() > came_by_.attempts.size()) {
+            came_by_.attempts = why->came_by().attempts;
         }
         // A reader may leave as soon as the model has said why it stopped.
         if (how == outcome::abandoned && finished_) how = outcome::complete;
@@ -159,6 +163,7 @@ private:
     bytes asked_;
     std::size_t tried_before_;
     bool streamed_;
+    bool answered_ = false;
     bool content_ = false;
     bool finished_ = false;
     std::uint64_t bytes_ = 0;
