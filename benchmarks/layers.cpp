@@ -60,13 +60,14 @@ const bytes& body() {
 
 class ready_events final : public stream_source {
 public:
+    explicit ready_events(std::size_t count) : count_(count) {}
     task<stream_item> next() override {
         stream_item item;
         try_next(item);
         co_return item;
     }
     bool try_next(stream_item& into) override {
-        if (at_++ < events_a_stream) {
+        if (at_++ < count_) {
             into = event(delta(), piece());
         } else {
             event_facts end = whole();
@@ -78,26 +79,30 @@ public:
     bool ready() const override { return true; }
 
 private:
+    std::size_t count_;
     std::size_t at_ = 0;
 };
 
 // Answers at once.
 class ready_provider {
 public:
-    explicit ready_provider(clock_handle time) : time_(std::move(time)) {}
+    explicit ready_provider(clock_handle time, std::size_t events = events_a_stream)
+        : time_(std::move(time)), events_(events) {}
     clock_handle clock() const { return time_; }
     std::string origin() const { return "bench"; }
     task<result<response>> operator()(request ask) const {
         response_head head;
         head.streamed = ask.options().streamed;
         if (head.streamed) {
-            co_return response(std::move(head), event_stream(std::make_unique<ready_events>()));
+            auto source = std::make_unique<ready_events>(events_);
+            co_return response(std::move(head), event_stream(std::move(source)));
         }
         co_return response(std::move(head), event_stream(event(body(), whole())));
     }
 
 private:
     clock_handle time_;
+    std::size_t events_;
 };
 
 // All of it by hand: key, store, calls in flight, budget, figures.
@@ -337,13 +342,22 @@ int main() {
     asio::io_context io(1);
     const ready_provider provider{clock_handle(io.get_executor())};
     const auto bare = pipeline(provider);
-    const auto stacked = pipeline(provider) | retry() | dedup() | cache(memory_cache(10'000)) |
-                         stream() | timeout(std::chrono::seconds(30)) | monitor();
+    const auto stack = [](const ready_provider& below) {
+        return pipeline(below) | retry() | dedup() | cache(memory_cache(10'000)) | stream() |
+               timeout(std::chrono::seconds(30)) | monitor();
+    };
+    const auto stacked = stack(provider);
     const auto by_hand = pipeline(fused(provider));
 
     const auto [stack6, hand] = in_turn(io, stacked, by_hand, calls, false);
     const auto [stack6_streams, hand_streams] = in_turn(io, stacked, by_hand, streams, true);
     const double events = static_cast<double>(events_a_stream) + 1;
+    // What one event more costs: a stream of 101 against one of 1.
+    const auto [longs, shorts] =
+        in_turn(io, stack(provider), stack(ready_provider(provider.clock(), 0)), streams, true);
+    const auto each = [&](const std::vector<double>& l, const std::vector<double>& s) {
+        return (median(l) - median(s)) / static_cast<double>(events_a_stream);
+    };
 
     std::printf("%-34s %10s %10s\n", "ns a call (median)", "six layers", "by hand");
     std::printf("%-34s %10.0f %10.0f\n", "unary, miss", median(stack6.miss), median(hand.miss));
@@ -358,7 +372,8 @@ int main() {
     print("stack6_miss_ns", median(stack6.miss), "ns");
     print("stack6_hit_ns", median(stack6.hit), "ns");
     print("stack6_stream_miss_vs_fused", ratio(stack6_streams.miss, hand_streams.miss), "ratio");
-    print("event_ns_stack6", median(stack6_streams.miss) / events, "ns");
+    print("event_ns_stack6", each(longs.miss, shorts.miss), "ns");
+    print("event_ns_stack6_hit", each(longs.hit, shorts.hit), "ns");
 
     cost(io, "pipeline", bare, provider);
     cost(io, "retry", pipeline(provider) | retry(), bare);
