@@ -13,7 +13,8 @@
 #include <llmkit/layer/dedup.hpp>
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted.hpp>
-#include "test.hpp"
+
+#include "layer/layer_test.hpp"
 
 namespace test_layer_cache {
 
@@ -629,15 +630,6 @@ TEST_CASE("nobody slips through between the end of an answer and its storing", "
     CHECK(b.store->puts == 1);
 }
 
-namespace {
-task<void> cancel_at(child<seen>& which, clock_handle time, duration when, int turns) {
-    if (when > 0s) co_await sleep_for(time, when);
-    const executor here = co_await asio::this_coro::executor;
-    for (int i = 0; i < turns; ++i) co_await asio::post(here, asio::use_awaitable);
-    which.cancel();
-}
-}  // namespace
-
 TEST_CASE("a cancelled call frees everything at any moment and stores nothing half", "[cache]") {
     const bool streamed = GENERATE(false, true);
     for (int moment = 0; moment < 9; ++moment) {
@@ -647,9 +639,9 @@ TEST_CASE("a cancelled call frees everything at any moment and stores nothing ha
             b.store->put_takes = 2ms;
             b.provider.then(says("a b").after(1ms).every(1ms)).always(says("c"));
             child<seen> caller(b.client.clock(), read(b.client, question("q", streamed)));
-            child<void> killer(
-                b.client.clock(),
-                cancel_at(caller, b.client.clock(), std::chrono::milliseconds(moment), turns));
+            child<void> killer(b.client.clock(),
+                               layer_test::cancel_at(caller, b.client.clock(),
+                                                     std::chrono::milliseconds(moment), turns));
             b.world.run();
             CHECK(b.provider.counts().in_flight == 0);
             CHECK(b.client.calls_in_flight() == 0);

@@ -13,7 +13,8 @@
 #include <llmkit/layer/timeout.hpp>
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted.hpp>
-#include "test.hpp"
+
+#include "layer/layer_test.hpp"
 
 namespace test_layer_dedup {
 
@@ -402,15 +403,6 @@ TEST_CASE("closing the pipeline ends shared calls", "[dedup]") {
     CHECK(b.service.in_flight() == 0);
 }
 
-namespace {
-task<void> cancel_at(child<seen>& which, clock_handle time, duration when, int turns) {
-    if (when > 0s) co_await sleep_for(time, when);
-    const executor here = co_await asio::this_coro::executor;
-    for (int i = 0; i < turns; ++i) co_await asio::post(here, asio::use_awaitable);
-    which.cancel();
-}
-}  // namespace
-
 TEST_CASE("a cancellation at any moment frees everything and spoils nothing", "[dedup]") {
     const bool streamed = GENERATE(false, true);
     for (const int cancelled : {0, 1, 2}) {
@@ -424,8 +416,8 @@ TEST_CASE("a cancellation at any moment frees everything and spoils nothing", "[
                 }
                 const auto which = static_cast<std::size_t>(cancelled);
                 child<void> killer(b.client.clock(),
-                                   cancel_at(callers[which]->work, b.client.clock(),
-                                             std::chrono::milliseconds(moment), turns));
+                                   layer_test::cancel_at(callers[which]->work, b.client.clock(),
+                                                         std::chrono::milliseconds(moment), turns));
                 b.world.run();
                 for (std::size_t i = 0; i < 3; ++i) {
                     if (i == which) continue;

@@ -46,6 +46,15 @@ std::string said(simulation::world& world, const Client& client, request ask) {
     return world.wait(ask_all(any_service(client), std::move(ask)));
 }
 
+/// Cancels a child after `when`, and then after `turns` more handlers have run.
+template <class T>
+task<void> cancel_at(child<T>& which, clock_handle time, duration when, int turns) {
+    if (when > 0s) co_await sleep_for(time, when);
+    const executor here = co_await asio::this_coro::executor;
+    for (int i = 0; i < turns; ++i) co_await asio::post(here, asio::use_awaitable);
+    which.cancel();
+}
+
 /// Starts a call, and cancels it at time `at` of the world after `turns` more handlers have run.
 /// True when the cancellation came before the end. No time passes after it, so that work which was
 /// left to end by itself is still there to be seen.

@@ -10,17 +10,15 @@
 
 #include <llmkit/metrics/registry.hpp>
 
-#include "test.hpp"
+#include "metrics/texts.hpp"
 
 namespace test_metrics_prometheus {
 
+using metrics_test::check_has;
+using metrics_test::has;
 using namespace std::chrono_literals;
 
 namespace {
-
-bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 std::string some(std::string_view model = "gpt-4o-mini", std::string_view prefix = "llmkit") {
     llmkit::metrics figures;
@@ -52,33 +50,30 @@ std::string some(std::string_view model = "gpt-4o-mini", std::string_view prefix
 
 TEST_CASE("counters and gauges are exported with their labels", "[prometheus]") {
     const std::string text = some();
-    INFO(text);
-    CHECK(has(text, "# TYPE llmkit_calls_total counter\n"));
-    CHECK(has(text, "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"ok\"} 3\n"));
-    CHECK(has(text, "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"error\"} 1\n"));
-    CHECK(has(text, "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"cut\"} 1\n"));
-    CHECK(has(text, "llmkit_errors_total{kind=\"timeout\"} 1\n"));
-    CHECK(has(text, "llmkit_cache_hits_total{level=\"memory\"} 1\n"));
-    CHECK(has(text, "llmkit_retries_total{model=\"gpt-4o-mini\"} 4\n"));
-    CHECK(has(text, "llmkit_cost_usd_total{model=\"gpt-4o-mini\"} 1\n"));
-    CHECK(has(text, "llmkit_tokens_total{model=\"gpt-4o-mini\",type=\"input\"} 400\n"));
-    CHECK(has(text, "# TYPE llmkit_in_flight gauge\n"));
-    CHECK(has(text, "llmkit_in_flight 0\n"));
-    CHECK(has(text, "llmkit_in_flight_max 1\n"));
+    check_has(text, {"# TYPE llmkit_calls_total counter\n",
+                     "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"ok\"} 3\n",
+                     "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"error\"} 1\n",
+                     "llmkit_calls_total{model=\"gpt-4o-mini\",outcome=\"cut\"} 1\n",
+                     "llmkit_errors_total{kind=\"timeout\"} 1\n",
+                     "llmkit_cache_hits_total{level=\"memory\"} 1\n",
+                     "llmkit_retries_total{model=\"gpt-4o-mini\"} 4\n",
+                     "llmkit_cost_usd_total{model=\"gpt-4o-mini\"} 1\n",
+                     "llmkit_tokens_total{model=\"gpt-4o-mini\",type=\"input\"} 400\n",
+                     "# TYPE llmkit_in_flight gauge\n", "llmkit_in_flight 0\n",
+                     "llmkit_in_flight_max 1\n"});
 }
 
 TEST_CASE("a histogram's buckets grow, end in +Inf, and agree with its count", "[prometheus]") {
     const std::string text = some();
-    INFO(text);
-    CHECK(has(text, "# TYPE llmkit_latency_seconds histogram\n"));
-    CHECK(has(text, "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"1\"} 1\n"));
-    CHECK(has(text, "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"2.5\"} 5\n"));
-    CHECK(has(text, "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"+Inf\"} 5\n"));
-    CHECK(has(text, "llmkit_latency_seconds_sum{model=\"gpt-4o-mini\"} 6.001\n"));
-    CHECK(has(text, "llmkit_latency_seconds_count{model=\"gpt-4o-mini\"} 5\n"));
-    CHECK(has(text, "llmkit_between_events_seconds_bucket{le=\"600\"} 1\n"));
-    CHECK(has(text, "llmkit_between_events_seconds_bucket{le=\"+Inf\"} 2\n"));
-    CHECK(has(text, "llmkit_between_events_seconds_count 2\n"));
+    check_has(text, {"# TYPE llmkit_latency_seconds histogram\n",
+                     "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"1\"} 1\n",
+                     "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"2.5\"} 5\n",
+                     "llmkit_latency_seconds_bucket{model=\"gpt-4o-mini\",le=\"+Inf\"} 5\n",
+                     "llmkit_latency_seconds_sum{model=\"gpt-4o-mini\"} 6.001\n",
+                     "llmkit_latency_seconds_count{model=\"gpt-4o-mini\"} 5\n",
+                     "llmkit_between_events_seconds_bucket{le=\"600\"} 1\n",
+                     "llmkit_between_events_seconds_bucket{le=\"+Inf\"} 2\n",
+                     "llmkit_between_events_seconds_count 2\n"});
     CHECK_FALSE(has(text, "{}"));
 }
 
@@ -125,8 +120,7 @@ TEST_CASE("label values are escaped, and prefixes made fit", "[prometheus]") {
 
 TEST_CASE("metrics that saw nothing export families without samples of models", "[prometheus]") {
     const std::string text = llmkit::to_prometheus({});
-    CHECK(has(text, "llmkit_in_flight 0\n"));
-    CHECK(has(text, "llmkit_between_events_seconds_count 0\n"));
+    check_has(text, {"llmkit_in_flight 0\n", "llmkit_between_events_seconds_count 0\n"});
     CHECK_FALSE(has(text, "model="));
 }
 

@@ -5,15 +5,15 @@
 
 #include <llmkit/metrics/registry.hpp>
 
-#include "test.hpp"
+#include "metrics/texts.hpp"
 
 namespace test_metrics_report {
 
+using metrics_test::check_has;
+using metrics_test::has;
 using namespace std::chrono_literals;
 
 namespace {
-
-bool has(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
 
 llmkit::metrics_snapshot some() {
     llmkit::metrics figures;
@@ -69,16 +69,11 @@ TEST_CASE("durations, sizes and counts are written with units that suit", "[repo
 
 TEST_CASE("the table shows every figure with its name and unit", "[report]") {
     const std::string table = to_table(some());
-    INFO(table);
-    CHECK(has(table, "5 ended, 1 in flight (at most 1), 0.5 a second over 10.0 s"));
-    CHECK(has(table, "1 (20.0 %): rate limited 1"));
-    CHECK(has(table, "8 attempts, 4 of them retries"));
-    CHECK(has(table, "1 (20.0 %): memory 1; 0 stale; 4 misses"));
-    CHECK(has(table, "4,938,268 in (80 cached), 200 out (40 reasoning)"));
-    CHECK(has(table, "$0.7500 (unknown for 1)"));
-    CHECK(has(table, "12.5 kB"));
-    CHECK(has(table, "between events"));
-    CHECK(has(table, "a-model-with-a-rather-long-name"));
+    check_has(table, {"5 ended, 1 in flight (at most 1), 0.5 a second over 10.0 s",
+                      "1 (20.0 %): rate limited 1", "8 attempts, 4 of them retries",
+                      "1 (20.0 %): memory 1; 0 stale; 4 misses",
+                      "4,938,268 in (80 cached), 200 out (40 reasoning)", "$0.7500 (unknown for 1)",
+                      "12.5 kB", "between events", "a-model-with-a-rather-long-name"});
 }
 
 TEST_CASE("the rows of the table are aligned", "[report]") {
@@ -100,8 +95,7 @@ TEST_CASE("the rows of the table are aligned", "[report]") {
 
 TEST_CASE("an empty table is still a table", "[report]") {
     const std::string table = llmkit::to_table({});
-    CHECK(has(table, "0 ended, 0 in flight"));
-    CHECK(has(table, "$0.0000"));
+    check_has(table, {"0 ended, 0 in flight", "$0.0000"});
     CHECK_FALSE(has(table, "nan"));
     CHECK_FALSE(has(table, "model "));
 }
@@ -144,10 +138,9 @@ TEST_CASE("the log line is one line of names and values", "[report]") {
     const std::string line = to_line(some());
     INFO(line);
     CHECK_FALSE(has(line, "\n"));
-    CHECK(has(line, "calls=5 per_second=0.5 in_flight=1 "));
-    CHECK(has(line, " error_rate=0.2000 "));
-    CHECK(has(line, " hit_rate=0.2000 "));
-    CHECK(has(line, " cost_usd=0.7500 cost_unknown_calls=1 latency_mean_s=1.5 "));
+    check_has(line,
+              {"calls=5 per_second=0.5 in_flight=1 ", " error_rate=0.2000 ", " hit_rate=0.2000 ",
+               " cost_usd=0.7500 cost_unknown_calls=1 latency_mean_s=1.5 "});
 }
 
 }  // namespace test_metrics_report

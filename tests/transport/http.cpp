@@ -26,11 +26,25 @@ public:
                   [wire](std::shared_ptr<peer> client, std::size_t) { return say(client, wire); }) {
         run_test(context_, ask(*this, policy));
     }
+    /// The body, and what became of its connection.
+    void check_kept(std::string_view text) const {
+        check(text);
+        CHECK(idle == 1);
+    }
+    void check_closed(std::string_view text) const {
+        check(text);
+        CHECK(open == 0);
+    }
+
     result<std::string> body;
     std::size_t idle = 0;
     std::size_t open = 0;
 
 private:
+    void check(std::string_view text) const {
+        REQUIRE(body);
+        CHECK(*body == text);
+    }
     static task<void> say(std::shared_ptr<peer> client, std::string wire) {
         std::string text;
         if (!co_await client->request(text)) co_return;
@@ -46,6 +60,14 @@ private:
     asio::io_context context_;
     raw_server server_;
 };
+
+/// Runs a test against a server of its own.
+template <class Script>
+void against(Script script, task<void> (*test)(raw_server&)) {
+    asio::io_context context;
+    raw_server server(context, script);
+    run_test(context, test(server));
+}
 
 task<void> five_calls(raw_server& server) {
     auto client = http(co_await asio::this_coro::executor);
@@ -251,9 +273,7 @@ url parsed(std::string text) {
 }  // namespace
 
 TEST_CASE("a connection serves the next call to the same host", "[http]") {
-    asio::io_context context;
-    raw_server server(context, serve_well);
-    run_test(context, five_calls(server));
+    against(serve_well, five_calls);
 }
 
 TEST_CASE("bodies of any size go up and come down", "[http]") {
@@ -265,24 +285,18 @@ TEST_CASE("bodies of any size go up and come down", "[http]") {
 }
 
 TEST_CASE("the transport writes Host and Content-Length and leaves the rest alone", "[http]") {
-    asio::io_context context;
-    raw_server server(context, echo_head);
-    run_test(context, shows_head(server));
+    against(echo_head, shows_head);
 }
 
 TEST_CASE("answers without a body end at their head, whatever it announces", "[http]") {
-    asio::io_context context;
-    raw_server server(context, no_body);
-    run_test(context, ask_without_body(server));
+    against(no_body, ask_without_body);
 }
 
 TEST_CASE("interim answers are skipped", "[http]") {
     one_answer got(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour");
-    REQUIRE(got.body);
-    CHECK(*got.body == "four");
-    CHECK(got.idle == 1);
+    got.check_kept("four");
 }
 
 TEST_CASE("only a connection that is clean and may be kept is kept", "[http]") {
@@ -290,65 +304,45 @@ TEST_CASE("only a connection that is clean and may be kept is kept", "[http]") {
         one_answer got(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
             "3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n");
-        REQUIRE(got.body);
-        CHECK(*got.body == "abcde");
-        CHECK(got.idle == 1);
+        got.check_kept("abcde");
     }
     SECTION("until the connection closes") {
         one_answer got("HTTP/1.1 200 OK\r\n\r\nto the end");
-        REQUIRE(got.body);
-        CHECK(*got.body == "to the end");
-        CHECK(got.open == 0);
+        got.check_closed("to the end");
     }
     SECTION("Connection: close") {
         one_answer got("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfour");
-        REQUIRE(got.body);
-        CHECK(*got.body == "four");
-        CHECK(got.open == 0);
+        got.check_closed("four");
     }
     SECTION("bytes left over") {
         one_answer got("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour, and more");
-        REQUIRE(got.body);
-        CHECK(*got.body == "four");
-        CHECK(got.open == 0);
+        got.check_closed("four");
     }
 }
 
 TEST_CASE("a stale connection is replayed once, on a new connection", "[http]") {
-    asio::io_context context;
-    raw_server server(context, close_on_second);
-    run_test(context, replay_once(server));
+    against(close_on_second, replay_once);
 }
 
 TEST_CASE("a replay that fails as well is an error, and a new connection is never replayed",
           "[http]") {
-    asio::io_context context;
-    raw_server server(context, answer_first_only);
-    run_test(context, replay_no_more(server));
+    against(answer_first_only, replay_no_more);
 }
 
 TEST_CASE("nothing is replayed once a byte of the answer came", "[http]") {
-    asio::io_context context;
-    raw_server server(context, half_an_answer);
-    run_test(context, no_replay_after_a_byte(server));
+    against(half_an_answer, no_replay_after_a_byte);
 }
 
 TEST_CASE("a connection that the server closed while idle is not used again", "[http]") {
-    asio::io_context context;
-    raw_server server(context, one_each);
-    run_test(context, closed_while_idle(server));
+    against(one_each, closed_while_idle);
 }
 
 TEST_CASE("an answer that comes while the body is still being sent is taken", "[http]") {
-    asio::io_context context;
-    raw_server server(context, refuse_upload);
-    run_test(context, early_answer(server));
+    against(refuse_upload, early_answer);
 }
 
 TEST_CASE("letting go of an answer in the middle frees its connection at once", "[http]") {
-    asio::io_context context;
-    raw_server server(context, large_answer);
-    run_test(context, let_go(server));
+    against(large_answer, let_go);
 }
 
 TEST_CASE("an answer that stops too early is an error, never a success", "[http]") {

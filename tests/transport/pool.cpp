@@ -186,31 +186,29 @@ task<void> times_out() {
     CHECK(at.idle() == 1);
 }
 
+void run(task<void> test) {
+    asio::io_context context;
+    run_test(context, std::move(test));
+}
+
 }  // namespace
 
 TEST_CASE("a place goes to whoever has waited longest, whatever host", "[pool]") {
-    asio::io_context context;
-    run_test(context, first_come());
+    run(first_come());
 }
 
 TEST_CASE("a cancelled waiter frees its place in the queue and loses none", "[pool]") {
-    asio::io_context context;
-    run_test(context, no_overtaking_by_cancelled());
+    run(no_overtaking_by_cancelled());
 }
 
 TEST_CASE("the pool is bounded in all, by host, when idle, and in its queue", "[pool]") {
-    asio::io_context context;
-    run_test(context, bounds());
+    run(bounds());
 }
 
 TEST_CASE("idle connections are used again until they are stale or too old", "[pool]") {
-    asio::io_context context;
-    run_test(context, reuse());
+    run(reuse());
 }
 
-TEST_CASE("waiting for a place ends at the limit", "[pool]") {
-    asio::io_context context;
-    run_test(context, times_out());
-}
+TEST_CASE("waiting for a place ends at the limit", "[pool]") { run(times_out()); }
 
 }  // namespace test_transport_pool
