@@ -20,6 +20,12 @@ TEST_CASE("a limit can only be shortened", "[limit]") {
     CHECK(until.earliest(at(2s)).effective() == at(2s));
 }
 
+TEST_CASE("a span that reaches beyond all time ends there", "[limit]") {
+    CHECK(after(at(5s), duration::max()) == time_point::max());
+    CHECK(after(time_point::max(), 1s) == time_point::max());
+    CHECK(after(at(5s), 1s) == at(6s));
+}
+
 TEST_CASE("a joined call's limit moves, but not beyond what it was shortened to", "[limit]") {
     limit::moving joined{at(3s).time_since_epoch().count()};
     wait_owner mine;

@@ -105,12 +105,4 @@ TEST_CASE("after shutting down nothing is armed and nothing was called", "[timer
     CHECK_FALSE(timers.arm(c, at(1)));
 }
 
-TEST_CASE("a limit can only be shortened", "[limit]") {
-    const auto ten = at(10);
-    CHECK(ten.earliest(at(5).until).effective() == at(5).until);
-    CHECK(ten.earliest(at(15).until).effective() == at(10).until);
-    CHECK(after(at(5).until, duration::max()) == time_point::max());
-    CHECK(after(time_point::max(), 1s) == time_point::max());
-}
-
 }  // namespace test_core_timer_queue
