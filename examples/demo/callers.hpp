@@ -116,7 +116,7 @@ inline double cpu_seconds(clockid_t of) {
 
 /// Callers begin one after another within so many seconds of the workload's time: a thousand
 /// programs that all start in the same microsecond would measure how fast this machine connects.
-inline constexpr double ramp_seconds = 1;
+inline constexpr double ramp_seconds = 2;
 
 /// One stage under way. Everything here runs on one thread.
 class stage {
