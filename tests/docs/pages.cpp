@@ -311,6 +311,30 @@ TEST_CASE("cancelling a call frees what it held, at once", "[docs]") {
 }
 // [quote:cancel]
 
+// docs/building.md
+
+namespace {
+
+// [quote:one_file]
+// model.hpp, with llmkit/core/any_service.hpp:
+llmkit::any_service make_model(const llmkit::executor& where);
+
+// model.cpp, with the provider, the transport and the layers:
+llmkit::any_service make_model(const llmkit::executor& where) {
+    auto provider =
+        llmkit::openai(llmkit::http(where),
+                       llmkit::openai_options().base_url("http://127.0.0.1:8080/v1").no_key());
+    return llmkit::any_service(llmkit::pipeline(provider) | llmkit::retry());
+}
+// [quote:one_file]
+}  // namespace
+
+TEST_CASE("a pipeline may be made in one file and called in others", "[docs]") {
+    llmkit::background_loop loop;
+    const auto client = llmkit::pipeline(make_model(loop.get_executor()));
+    CHECK(client.origin() == "openai http://127.0.0.1:8080/v1");
+}
+
 // docs/transports.md
 
 TEST_CASE("a transport says how many connections it has", "[docs]") {
