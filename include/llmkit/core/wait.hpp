@@ -205,10 +205,9 @@ inline task<wake_reason> park(wait_node& parked, bell* in, std::unique_lock<std:
 ///
 ///     std::unique_lock lock(core->mutex);
 ///     while (core->free == 0) {
-///         auto why = co_await wait(lock, core->returned, clock, until);   // unlocks while it
-///         waits if (why != woke::by_bell) co_return error(error_kind::timeout, "no free slot");
-///     }                                                                   // and holds it again
-///     here
+///         auto why = co_await wait(lock, core->returned, clock, until);  // unlocks meanwhile
+///         if (why != woke::by_bell) co_return error(error_kind::timeout, "no free slot");
+///     }
 ///
 /// `lock` guards `where` and must be held. It is given up while waiting and held again afterwards,
 /// but not when the wait ends by cancellation, which throws `operation_aborted`. Whoever is handed

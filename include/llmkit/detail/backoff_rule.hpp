@@ -30,8 +30,9 @@ inline std::optional<std::chrono::nanoseconds> server_pause(double seconds) {
 /// Exponential backoff: min(`first`·2ⁿ, `longest`), of which jitter takes off up to a quarter.
 ///
 ///     std::minstd_rand random(seed);
-///     auto step = backoff_rule{}.after(retries, error.retry_after(), clock.now(), deadline,
-///     random); if (step.give_up) return error;
+///     auto step =
+///         backoff_rule{}.after(retries, error.retry_after(), clock.now(), deadline, random);
+///     if (step.give_up) return error;
 ///
 /// Nonsense in the fields does no harm: negative durations count as zero, `jitter` is clamped to
 /// 0…1 and NaN is 0. Pure; `random` is any standard generator.

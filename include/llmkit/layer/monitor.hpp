@@ -84,8 +84,10 @@ private:
 ///     llmkit::metrics figures;
 ///     llmkit::price_table prices;
 ///     prices.add("gpt-4o-mini", {.input = 0.15, .output = 0.60});
-///     auto client = llmkit::pipeline(provider) | llmkit::retry() | llmkit::monitor(figures,
-///     prices); … fmt::print("{}", llmkit::to_table(figures.snapshot()));
+///     auto client =
+///         llmkit::pipeline(provider) | llmkit::retry() | llmkit::monitor(figures, prices);
+///     …
+///     fmt::print("{}", llmkit::to_table(figures.snapshot()));
 ///
 /// Stands outermost, to see what callers see. Every call is counted once: complete, failed, cut
 /// (failed after content had reached the caller) or abandoned (cancelled, or the stream dropped

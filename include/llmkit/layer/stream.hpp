@@ -17,8 +17,9 @@ namespace llmkit {
 
 /// How `stream` shapes streamed answers. Unary ones pass unchanged.
 struct stream_policy {
-    /// Text that comes faster than this is put together: the caller gets at most one text event in
-    /// each such span, none later than it. 0: only what has already arrived, so nothing waits.
+    /// Text that comes faster than this is put together: a caller who always waits for the next
+    /// event gets at most one text event in each such span, none later than it. 0: only what has
+    /// already arrived, so nothing waits.
     duration within{};
     std::size_t max_events = 32;   ///< put together at most; 0 or 1: none
     std::size_t max_bytes = 4096;  ///< of text in one event; the event that passes it still joins

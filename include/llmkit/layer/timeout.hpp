@@ -102,7 +102,8 @@ public:
     }
 
     /// The same limits for a service that does not honour them itself: its calls run beside the
-    /// caller and are cut off. Costs a child coroutine a call and one an event (core/child.hpp).
+    /// caller and are cut off. Costs a child coroutine (core/child.hpp) a call, and one for each
+    /// event that is not at hand.
     ///
     ///     auto client = llmkit::pipeline(somebody_elses_service) | llmkit::timeout(30s).enforce();
     auto enforce() const {
@@ -125,7 +126,8 @@ private:
 ///
 /// Inside a retry the limits are those of one attempt, outside it those of the whole call, pauses
 /// included. Limits only shorten: of the request's own, this layer's and those further in the
-/// earliest holds. They run also while nobody reads; a stream that trickles ends at its total.
+/// earliest holds. The total runs also while nobody reads, and ends a stream that trickles; `idle`
+/// counts only while somebody waits for an event.
 ///
 /// A limit that passes is an error of kind `timeout`, which says what did not come in which time;
 /// the caller's own cancellation stays an exception. The limits travel in the request and are

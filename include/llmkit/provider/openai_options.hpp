@@ -16,8 +16,8 @@ namespace llmkit {
 
 /// How to reach a provider that speaks OpenAI's API.
 ///
-///     openai(http);                                                  // OPENAI_API_KEY,
-///     api.openai.com openai(http, openai_options().base_url("http://localhost:8080/v1").no_key());
+///     openai(http);  // OPENAI_API_KEY, api.openai.com
+///     openai(http, openai_options().base_url("http://localhost:8080/v1").no_key());
 ///     openai(http, openai_options()
 ///                      .base_url("https://acme.openai.azure.com/openai/deployments/gpt-4o")
 ///                      .key_from("AZURE_OPENAI_API_KEY")

@@ -18,8 +18,8 @@ namespace llmkit::testing {
 /// One answer of a `scripted_transport`.
 ///
 ///     http_answer(429, R"({"error":{"message":"slow down"}})").field("Retry-After", "1");
-///     http_answer::raw(recorded).in_pieces(1);             // as it came over the wire, byte by
-///     byte http_answer::events({R"({"choices":[…]})", "[DONE]"}).every(20ms).stays_open();
+///     http_answer::raw(recorded).in_pieces(1);  // as it came over the wire, byte by byte
+///     http_answer::events({R"({"choices":[…]})", "[DONE]"}).every(20ms).stays_open();
 ///     http_answer(error(error_kind::connect, "nobody there"));
 class http_answer {
 public:

@@ -12,8 +12,8 @@ namespace llmkit {
 
 /// What an `http` transport may use and how long it may take. A request may ask for less.
 ///
-///     auto client = llmkit::http(executor, llmkit::tls(), {.max_connections = 400, .connect =
-///     2s});
+///     auto client = llmkit::http(executor, llmkit::tls(),
+///                                {.max_connections = 400, .connect = 2s});
 ///
 /// Trivially destructible, so it is safe in `co_await` expressions with g++ 12 as well.
 struct http_policy {
