@@ -215,6 +215,21 @@ TEST_CASE("a reader takes what is at hand himself and leaves the waiting to the 
     CHECK(count == 100);
 }
 
+TEST_CASE("a reader's limit holds also where every event is at hand", "[flight]") {
+    world w;
+    auto seen = std::make_shared<upstream>();
+    limit until;
+    until.until = w.now() + 2s;
+    auto answer = w.wait(flight_seat::answer(fly(w.clock(), seen, 0s, 1000), until));
+    w.run_for(5s);
+    auto& events = answer->events();
+    int count = 0;
+    while (w.wait(events.next())) ++count;
+    CHECK(count == 16);
+    REQUIRE(events.failed());
+    CHECK(events.error().kind() == error_kind::timeout);
+}
+
 TEST_CASE("events without data fill the log, too", "[flight]") {
     world w;
     auto seen = std::make_shared<upstream>();

@@ -1,5 +1,7 @@
 #include <llmkit/layer/timeout.hpp>
 
+#include <llmkit/core/run.hpp>
+#include <llmkit/layer/dedup.hpp>
 #include <llmkit/layer/retry.hpp>
 
 #include "layer/layer_test.hpp"
@@ -41,15 +43,17 @@ public:
     };
     slow_to_notice(clock_handle time, std::shared_ptr<ending> told)
         : time_(std::move(time)), told_(std::move(told)) {}
-    task<result<response>> operator()(request) const { return call(life_, time_, told_); }
+    task<result<response>> operator()(request ask) const {
+        return call(life_, time_, told_, std::move(ask));
+    }
     clock_handle clock() const { return time_; }
 
 private:
     static task<result<response>> call(std::weak_ptr<int> life, clock_handle time,
-                                       std::shared_ptr<ending> told) {
+                                       std::shared_ptr<ending> told, request ask) {
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
         co_await sleep_for(time, 10s);
-        told->noticed = true;
+        told->noticed = ask.options().deadline.effective() > time.now();
         told->alive = !life.expired();
         co_return error(error_kind::server, "too late");
     }
@@ -250,8 +254,67 @@ TEST_CASE("an enforced service outlives its owner until it has noticed", "[timeo
         CHECK(world.elapsed() == 1s);
     }
     world.run();
-    CHECK(told->noticed);
     CHECK(told->alive);
+}
+
+TEST_CASE("an enforced call may outlive the calls that shared it", "[timeout]") {
+    simulation::world world;
+    auto told = std::make_shared<slow_to_notice::ending>();
+    const any_service client(pipeline(slow_to_notice(world.clock(), told)) |
+                             timeout({.first_event = 5s}).enforce() | dedup());
+    CHECK(said(world, client, ask_for(false)) == "error: timeout");
+    world.run();
+    CHECK(told->noticed);
+}
+
+namespace {
+
+/// Gives events as long as they are asked for, or throws.
+class flood final : public stream_source {
+public:
+    explicit flood(bool throws) : throws_(throws) {}
+    task<stream_item> next() override { co_return event(bytes::literal("e")); }
+    bool try_next(stream_item& into) override {
+        if (throws_) throw std::runtime_error("out of paper");
+        into = event(bytes::literal("e"));
+        return true;
+    }
+
+private:
+    bool throws_;
+};
+
+class flooding {
+public:
+    flooding(clock_handle time, bool throws) : time_(std::move(time)), throws_(throws) {}
+    task<result<response>> operator()(request) const {
+        response_head head;
+        head.streamed = true;
+        co_return response(std::move(head), event_stream(std::make_unique<flood>(throws_)));
+    }
+    clock_handle clock() const { return time_; }
+
+private:
+    clock_handle time_;
+    bool throws_;
+};
+
+}  // namespace
+
+TEST_CASE("an enforced stream whose events are always at hand ends at its total", "[timeout]") {
+    background_loop loop;
+    const clock_handle time(loop.get_executor());
+    const any_service client(pipeline(flooding(time, false)) | timeout(2ms).enforce());
+    const error why = loop.wait(setting::failure_of(client, ask_for(true)));
+    CHECK(why.kind() == error_kind::timeout);
+}
+
+TEST_CASE("what an enforced stream throws is an error", "[timeout]") {
+    simulation::world world;
+    const any_service client(pipeline(flooding(world.clock(), true)) | timeout(1s).enforce());
+    const error why = world.wait(setting::failure_of(client, ask_for(true)));
+    CHECK(why.kind() == error_kind::internal);
+    CHECK(why.message() == "out of paper");
 }
 
 TEST_CASE("what an enforced service throws is an error", "[timeout]") {

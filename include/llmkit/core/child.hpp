@@ -27,7 +27,12 @@ public:
 
     /// Asks the work to stop, soon, on its own lane. Does nothing once it has ended.
     void cancel() {
-        executor lane = this->lane();
+        executor lane;
+        {
+            std::lock_guard lock(lane_mutex_);
+            wanted_ = !started_;
+            if (started_) lane = lane_;
+        }
         if (!lane) return;
         asio::post(lane, [self = shared_from_this()] {
             self->signal_.emit(asio::cancellation_type::terminal);
@@ -38,6 +43,15 @@ public:
         return lane_;
     }
     asio::cancellation_slot slot() { return signal_.slot(); }
+    /// From here on the slot may be signalled; until now `cancel` only took note.
+    void started() {
+        {
+            std::lock_guard lock(lane_mutex_);
+            started_ = true;
+            if (!wanted_) return;
+        }
+        cancel();
+    }
     void drop_lane() {
         executor dropped;
         std::lock_guard lock(lane_mutex_);
@@ -47,6 +61,8 @@ public:
 private:
     mutable std::mutex lane_mutex_;
     executor lane_;
+    bool started_ = false;
+    bool wanted_ = false;  // to be cancelled as soon as it has started
     asio::cancellation_signal signal_;
 };
 
@@ -78,6 +94,7 @@ void start(const std::shared_ptr<Core>& core, task<T> work) {
     asio::co_spawn(
         core->lane(), valued(std::move(work)),
         asio::bind_cancellation_slot(core->slot(), completion_guard<Core, value_of<T>>(core)));
+    core->started();
 }
 
 template <class T>

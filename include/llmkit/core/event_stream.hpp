@@ -20,7 +20,9 @@ enum class outcome : std::uint8_t {
 };
 
 /// Where events come from. `next` is called by one reader at a time and not again after the end or
-/// a failure. Destroying a source frees at once what stands behind it.
+/// a failure. Destroying a source frees at once what stands behind it. Behind `dedup` the reader
+/// changes: `next` runs on the shared call's lane, `try_next`, taps and the destructor on whichever
+/// thread wants the event, never two at a time.
 class stream_source {
 public:
     virtual ~stream_source() = default;
@@ -91,6 +93,7 @@ public:
             } else if (!source_) {
                 into = stream_item();
             } else if (!source_->try_next(into)) {
+                into = stream_item();  // not one that was hidden
                 return false;
             }
             if (observe(into)) return true;

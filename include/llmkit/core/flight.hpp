@@ -145,14 +145,16 @@ private:
         auto source = std::exchange(resting_, nullptr);
         if (!source) return false;
         lock.unlock();  // taps and destructors may do anything
-        stream_item item;
         bool found = true;
+        then what = then::pull;
         try {
+            stream_item item;
             found = source->events().try_next(item);
+            if (found) what = keep(std::move(item), source->events().ended());
         } catch (const std::exception& failure) {
-            item = error(error_kind::internal, failure.what());
+            end(error(error_kind::internal, failure.what()));
+            what = then::stop;
         }
-        const then what = found ? keep(std::move(item), source->events().ended()) : then::pull;
         wakeup pump;
         lock.lock();
         if (found && what != then::stop && !ended_) {
@@ -168,21 +170,17 @@ private:
     }
     void publish_head(response_head head) {
         std::vector<wakeup> woken;
-        {
-            std::lock_guard lock(mutex_);
-            head_ = std::move(head);
-            woken = news_.ring_all();
-        }
+        std::lock_guard lock(mutex_);
+        head_ = std::move(head);
+        woken = news_.ring_all();
     }
     void publish_whole(response_head head, event only) {
         std::vector<wakeup> woken;
-        {
-            std::lock_guard lock(mutex_);
-            head_ = std::move(head);
-            log_.push_back(std::move(only));
-            ended_ = true;
-            woken = news_.ring_all();
-        }
+        std::lock_guard lock(mutex_);
+        head_ = std::move(head);
+        log_.push_back(std::move(only));
+        ended_ = true;
+        woken = news_.ring_all();
     }
     /// Puts what was pulled into the log, unless the flight has ended meanwhile.
     then keep(stream_item item, bool last) {
@@ -298,7 +296,7 @@ public:
         flight& from = *seat_.shared();
         stream_item item;
         std::unique_lock lock(from.mutex_);
-        while (!take(item) && !(from.pull(lock) && take(item))) {
+        while (!take_or_pull(lock, item)) {
             if (news()) continue;
             const auto why = co_await wait(lock, from.news_, from.time_, until_);
             if (why != woke::by_bell) co_return flight_limit(why);
@@ -306,9 +304,8 @@ public:
         co_return item;
     }
     bool try_next(stream_item& into) override {
-        flight& from = *seat_.shared();
-        std::unique_lock lock(from.mutex_);
-        return take(into) || (from.pull(lock) && take(into));
+        std::unique_lock lock(seat_.shared()->mutex_);
+        return take_or_pull(lock, into);
     }
     bool ready() const override {
         const flight& from = *seat_.shared();
@@ -328,6 +325,13 @@ private:
     bool news() const {
         const flight& from = *seat_.shared();
         return from.ended_ || next_ < from.dropped_ + from.log_.size();
+    }
+    bool take_or_pull(std::unique_lock<std::mutex>& lock, stream_item& into) {
+        flight& from = *seat_.shared();
+        if (take(into)) return true;
+        const time_point last = until_.effective();
+        if (last != time_point::max() && from.time_.now() >= last) return false;
+        return from.pull(lock) && take(into);
     }
     bool take(stream_item& into) {
         flight& from = *seat_.shared();

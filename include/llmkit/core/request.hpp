@@ -26,7 +26,7 @@ enum class key_fields : std::uint8_t {
 /// An operation ("chat/completions"), its JSON body, and the call's options.
 ///
 ///     llmkit::request ask("chat/completions", R"({"model":"m","messages":[]})");
-///     ask.options().tenant = …
+///     ask.options().set_tenant("acme");
 ///
 /// The body is text first: it is sent as it was written, unknown fields included. Its parsed form
 /// and its canonical form are made when first asked for, once, and shared by all copies. An empty

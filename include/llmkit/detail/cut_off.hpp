@@ -53,34 +53,30 @@ class shared_pull {
 public:
     explicit shared_pull(event_stream from) : from_(std::move(from)) {}
 
-    /// Null when the cutoff came first.
-    event_stream* begin() {
-        std::lock_guard lock(mutex_);
-        if (dropped_) return nullptr;
-        pulling_ = true;
-        return &from_;
-    }
-    void end() {
-        std::lock_guard lock(mutex_);
-        pulling_ = false;
-    }
+    /// As `event_stream::try_next`; what it throws is an error like what `guarded` catches.
     bool try_next(stream_item& into) {
-        event_stream* from = begin();
-        const bool given = from && from->try_next(into);
-        end();
-        return given;
+        const turn mine(*this);
+        if (!mine) return false;
+        try {
+            return from_.try_next(into);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (const std::exception& failure) {
+            into = error(error_kind::internal, failure.what());
+            return true;
+        }
     }
     bool ready() {
         std::lock_guard lock(mutex_);
         return dropped_ || (!pulling_ && from_.ready());
     }
-    /// A limit passed: frees the stream, unless a reader is at it, whom his own wait tells.
+    /// A limit passed: frees the stream, or leaves that to the reader who is at it.
     void drop(expiry why) {
         event_stream freed;
         std::lock_guard lock(mutex_);
-        if (pulling_ || dropped_) return;
-        dropped_ = why;
-        freed = std::move(from_);
+        if (dropped_) return;
+        late_ = why;
+        if (!pulling_) freed = take_away();
     }
     std::optional<expiry> dropped() {
         std::lock_guard lock(mutex_);
@@ -88,18 +84,52 @@ public:
     }
 
     static task<stream_item> next(std::shared_ptr<shared_pull> self) {
-        event_stream* from = self->begin();
+        const turn mine(*self);
         stream_item item;
-        if (from) item = co_await from->next();
-        self->end();
+        if (mine) {
+            item = co_await self->from_.next();
+        } else if (!self->dropped()) {
+            item = error(error_kind::internal, "an earlier read of this stream is still under way");
+        }
         co_return item;
     }
 
 private:
+    /// The right to pull. False when the cutoff came first, or somebody pulls already.
+    class turn {
+    public:
+        explicit turn(shared_pull& of) : of_(of.begin() ? &of : nullptr) {}
+        turn(const turn&) = delete;
+        turn& operator=(const turn&) = delete;
+        ~turn() {
+            if (of_) of_->end();
+        }
+        explicit operator bool() const { return of_ != nullptr; }
+
+    private:
+        shared_pull* of_;
+    };
+    bool begin() {
+        std::lock_guard lock(mutex_);
+        if (dropped_ || pulling_) return false;
+        return pulling_ = true;
+    }
+    void end() {
+        event_stream freed;
+        std::lock_guard lock(mutex_);
+        pulling_ = false;
+        if (late_) freed = take_away();
+    }
+    event_stream take_away() {
+        dropped_ = late_;
+        return std::move(from_);
+    }
+
     std::mutex mutex_;
     event_stream from_;
     bool pulling_ = false;
-    std::optional<expiry> dropped_;
+    std::optional<expiry> late_;     // a limit has passed
+    std::optional<expiry> dropped_;  // and the stream is gone
 };
 
 /// The events of a foreign service, each within the call's limits.
@@ -124,6 +154,7 @@ public:
         co_return item;
     }
     bool try_next(stream_item& into) override {
+        if (time_.now() >= ask_.options().deadline.effective()) return false;  // `next` tells
         if (!inner_->try_next(into)) return false;
         first_ = false;
         return true;

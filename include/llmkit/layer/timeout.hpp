@@ -78,8 +78,13 @@ private:
     static task<result<response>> call(std::shared_ptr<Next> next, request ask, time_point sent) {
         const clock_handle time = next->clock();
         const duration span = ask.options().first_event;
-        auto answer = co_await detail::cut_off(time, ask, sent, after(sent, span), span,
-                                               "first event", run(std::move(next), ask));
+        // What a shared call's deadline points to may go before the foreign call does.
+        request below = ask;
+        const limit& own = ask.options().deadline;
+        if (own.extended || own.provisional) below.options().deadline = limit();
+        auto answer =
+            co_await detail::cut_off(time, ask, sent, after(sent, span), span, "first event",
+                                     run(std::move(next), std::move(below)));
         if (!answer || answer->events().single()) co_return answer;
         auto limited = std::make_unique<detail::enforced_stream>(time, std::move(ask), sent,
                                                                  std::move(answer->events()));

@@ -47,7 +47,7 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
         if (kind == error_kind::closed)
             co_return cut_error(cut_why::closed, limits, "looking up the host name");
         if (kind != error_kind::timeout) co_return found.error();
-        const bool whole = total.effective() <= until.until;
+        const bool whole = total.effective() <= until.effective();
         co_return cut_error(whole ? cut_why::total : cut_why::connect, limits,
                             "looking up the host name");
     }
