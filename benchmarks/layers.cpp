@@ -93,6 +93,7 @@ public:
     task<result<response>> operator()(request ask) const {
         response_head head;
         head.streamed = ask.options().streamed;
+        head.model = "m";
         if (head.streamed) {
             auto source = std::make_unique<ready_events>(events_);
             co_return response(std::move(head), event_stream(std::move(source)));
@@ -340,6 +341,7 @@ void cost(asio::io_context& io, const char* name, const Layered& layered, const 
 
 int main() {
     asio::io_context io(1);
+    one_thread(io);
     const ready_provider provider{clock_handle(io.get_executor())};
     const auto bare = pipeline(provider);
     const auto stack = [](const ready_provider& below) {

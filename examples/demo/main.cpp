@@ -85,6 +85,7 @@ private:
         figures seen;
         {
             asio::io_context context(1);
+            llmkit::one_thread(context);
             auto client = make(context, upstream.server().port());
             std::vector<std::string> bodies;
             bodies.reserve(calls_.size());

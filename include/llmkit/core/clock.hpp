@@ -42,7 +42,8 @@ inline constexpr duration timer_tick = std::chrono::milliseconds(10);
 /// The steady clock, with one Asio timer for all limits of a context.
 class real_clock final : public clock_source, public std::enable_shared_from_this<real_clock> {
 public:
-    explicit real_clock(executor base) : base_(base), timer_(std::in_place, base) {}
+    real_clock(executor base, bool one_thread)
+        : base_(base), timer_(std::in_place, base), one_thread_(one_thread) {}
 
     time_point now() const noexcept override { return std::chrono::steady_clock::now(); }
     std::chrono::system_clock::time_point wall() const noexcept override {
@@ -55,6 +56,7 @@ public:
     }
     executor lane() override {
         const executor where = base();
+        if (one_thread_) return where;
         // A strand of the plain executor spares each of its steps a virtual call.
         if (auto* io = where.target<asio::io_context::executor_type>()) {
             return asio::make_strand(*io);
@@ -96,6 +98,7 @@ private:
     executor base_;
     std::optional<asio::steady_timer> timer_;
     time_point armed_ = time_point::max();
+    const bool one_thread_;
 };
 
 /// Keeps a context's one clock, so that whatever is built on that context shares it.
@@ -110,8 +113,12 @@ public:
 
     std::shared_ptr<clock_source> source(const executor& asking) {
         std::lock_guard lock(mutex_);
-        if (!source_) source_ = std::make_shared<real_clock>(plain(asking));
+        if (!source_) source_ = std::make_shared<real_clock>(plain(asking), one_thread_);
         return source_;
+    }
+    void one_thread() {
+        std::lock_guard lock(mutex_);
+        one_thread_ = true;
     }
 
 private:
@@ -142,9 +149,17 @@ private:
 
     std::mutex mutex_;
     std::shared_ptr<clock_source> source_;
+    bool one_thread_ = false;
 };
 
 }  // namespace detail
+
+/// Promises that never more than one thread runs this context. Work beside a call then needs no
+/// strand, which makes `dedup` and background work a little quicker. Say it before anything of
+/// llmkit is made there; `run` and `background_loop` have said it.
+inline void one_thread(asio::io_context& context) {
+    asio::use_service<detail::clock_service>(context).one_thread();
+}
 
 /// A handle on a clock: cheap to copy, safe from any thread, harmless after its context is gone.
 ///

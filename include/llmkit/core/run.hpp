@@ -13,6 +13,7 @@
 #include <asio/use_future.hpp>
 
 #include <llmkit/core/asio.hpp>
+#include <llmkit/core/clock.hpp>
 
 namespace llmkit {
 
@@ -27,6 +28,7 @@ template <class T>
     requires(std::is_void_v<T> || std::is_same_v<T, int>)
 int run(task<T> program) {
     asio::io_context context(1);
+    one_thread(context);
     asio::cancellation_signal cancel;
     asio::signal_set signals(context, SIGINT, SIGTERM);
     std::exception_ptr escaped;
@@ -79,7 +81,9 @@ int run(task<T> program) {
 /// what still runs; no other thread may be waiting then.
 class background_loop {
 public:
-    background_loop() : work_(context_.get_executor()), thread_([this] { context_.run(); }) {}
+    background_loop() : work_(context_.get_executor()), thread_([this] { context_.run(); }) {
+        one_thread(context_);
+    }
     background_loop(const background_loop&) = delete;
     background_loop& operator=(const background_loop&) = delete;
     ~background_loop() {
