@@ -68,6 +68,32 @@ TEST_CASE("letting go of a child cancels it, on its own lane", "[child]") {
     CHECK(w.elapsed() == 0s);
 }
 
+TEST_CASE("a child that is cancelled before it starts is cancelled as it starts", "[child]") {
+    world w;
+    int alive = 0;
+    const auto core = std::make_shared<detail::child_core<int>>(w.clock().lane());
+    core->cancel();
+    detail::start(core, later(w.clock(), 1h, 0, alive));
+    w.run();
+    CHECK(core->finished);
+    CHECK(core->failure);
+    CHECK(alive == 0);
+    CHECK(w.elapsed() == 0s);
+}
+
+TEST_CASE("a child that is detached runs to its end", "[child]") {
+    world w;
+    int alive = 0;
+    {
+        child<int> left(w.clock(), later(w.clock(), 10s, 0, alive));
+        left.detach();
+    }
+    w.run_for(9s);
+    CHECK(alive == 1);
+    w.run_for(2s);
+    CHECK(alive == 0);
+}
+
 TEST_CASE("cancelling who joins leaves the child running", "[child]") {
     world w;
     int alive = 0;

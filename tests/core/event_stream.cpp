@@ -157,6 +157,47 @@ TEST_CASE("injected events reach taps but not the reader", "[event_stream]") {
     CHECK(seen.events == 3);
 }
 
+namespace {
+
+/// Has `count` events at hand, the last of them injected, and nothing after.
+class at_hand final : public stream_source {
+public:
+    explicit at_hand(int count) : left_(count) {}
+    task<stream_item> next() override { co_return error(error_kind::truncated, "asked to wait"); }
+    bool try_next(stream_item& into) override {
+        if (left_ == 0) return false;
+        into = text("e", --left_ == 0);
+        return true;
+    }
+    bool ready() const override { return left_ > 0; }
+
+private:
+    int left_;
+};
+
+}  // namespace
+
+TEST_CASE("what is at hand is given without a wait, and nothing that was hidden",
+          "[event_stream]") {
+    world w;
+    watched seen;
+    event_stream s(std::make_unique<at_hand>(3));
+    s.attach(watcher(seen));
+    s.hide_injected();
+    w.wait(s.peek());
+    REQUIRE(s.peeked());
+    CHECK(*s.peeked());
+    stream_item item;
+    CHECK(s.try_next(item));
+    CHECK(s.try_next(item));
+    CHECK_FALSE(s.try_next(item));
+    CHECK_FALSE(item);
+    CHECK(seen.events == 3);
+    CHECK(w.wait(s.next()).failed());
+    REQUIRE(s.try_next(item));
+    CHECK(item.failed());
+}
+
 TEST_CASE("a single ready event is shown to a tap at once", "[event_stream]") {
     world w;
     watched seen;

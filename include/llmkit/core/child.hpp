@@ -151,7 +151,7 @@ public:
         if (core_) core_->cancel();
     }
 
-    /// Lets the work run to its end, which nobody waits for.
+    /// Lets the work run to its end, which nobody waits for. Nothing else may be called after it.
     void detach() { core_ = nullptr; }
 
     /// Asks the work to stop; `join` then usually throws `operation_aborted`.

@@ -155,8 +155,13 @@ private:
 }  // namespace detail
 
 /// Promises that never more than one thread runs this context. Work beside a call then needs no
-/// strand, which makes `dedup` and background work a little quicker. Say it before anything of
-/// llmkit is made there; `run` and `background_loop` have said it.
+/// strand, which makes `dedup` and background work a little quicker.
+///
+///     asio::io_context context(1);
+///     llmkit::one_thread(context);  // then clients, and one context.run()
+///
+/// Say it before anything of llmkit is made there: later it changes nothing. A promise that is
+/// broken ends in data races. `run` and `background_loop` have said it for theirs.
 inline void one_thread(asio::io_context& context) {
     asio::use_service<detail::clock_service>(context).one_thread();
 }

@@ -28,8 +28,9 @@ public:
     virtual ~stream_source() = default;
     virtual task<stream_item> next() = 0;
     /// What `next` would give, where that needs no wait: true when `into` was set. Events that came
-    /// together pass all layers this way, without a coroutine for each. Not while `next` runs.
-    virtual bool try_next(stream_item& into) { return static_cast<void>(into), false; }
+    /// together pass all layers this way, without a coroutine for each. Must not block; not called
+    /// while `next` runs.
+    virtual bool try_next(stream_item& /*into*/) { return false; }
     /// A hint: `try_next` has something to give.
     virtual bool ready() const { return false; }
 };
@@ -81,7 +82,8 @@ public:
     }
 
     /// What `next` would give, where that needs no wait: true when `into` was set, also by the end
-    /// or a failure. For readers who take what has arrived in one go.
+    /// or a failure, and empty otherwise. For readers who take what has arrived in one go; throws
+    /// nothing of its own and notices no cancellation. Not while `next` runs.
     bool try_next(stream_item& into) {
         for (;;) {
             if (state_ != state::open) {
