@@ -14,7 +14,7 @@
 #include <llmkit/transport/concept.hpp>
 #include <llmkit/transport/connect.hpp>
 #include <llmkit/transport/http1.hpp>
-#include <llmkit/transport/policy.hpp>
+#include <llmkit/transport/options.hpp>
 
 namespace llmkit {
 
@@ -25,8 +25,8 @@ namespace llmkit {
 /// may outlive its io_context.
 class http_transport {
 public:
-    http_transport(const executor& on, encryption secure, const http_policy& policy)
-        : core_(std::make_shared<core>(on, std::move(secure), policy)) {}
+    http_transport(const executor& on, http_options options)
+        : core_(std::make_shared<core>(on, std::move(options))) {}
 
     clock_handle clock() const { return core_->time; }
     task<result<http_response>> send(http_request ask) { return located(core_, std::move(ask)); }
@@ -38,10 +38,10 @@ private:
     using lease = detail::connection_pool::lease;
 
     struct core {
-        core(const executor& on, encryption how, const http_policy& bounds)
+        core(const executor& on, http_options options)
             : time(on),
-              secure(std::move(how)),
-              policy(bounds),
+              secure(options.tls()),
+              policy(options.policy()),
               sockets(detail::socket_registry_service::of(on)),
               pool(std::make_shared<detail::connection_pool>(sockets, time, policy)),
               names(std::make_shared<detail::resolver>(time)) {
@@ -140,11 +140,18 @@ private:
     std::shared_ptr<core> core_;
 };
 
+/// The transport for `options`: everything it can do is said there.
+///
+///     auto transport = llmkit::http(executor, llmkit::http_options().tls(llmkit::tls()));
+inline http_transport http(const executor& on, http_options options) {
+    return http_transport(on, std::move(options));
+}
+
 /// Plain HTTP. A request to an https URL is an error of kind `configuration`.
 ///
 ///     auto transport = llmkit::http(co_await asio::this_coro::executor);
 inline http_transport http(const executor& on, const http_policy& policy = {}) {
-    return http_transport(on, encryption(), policy);
+    return http_transport(on, http_options().policy(policy));
 }
 
 /// HTTP and HTTPS.
@@ -152,7 +159,7 @@ inline http_transport http(const executor& on, const http_policy& policy = {}) {
 ///     #include <llmkit/transport/tls.hpp>
 ///     auto transport = llmkit::http(co_await asio::this_coro::executor, llmkit::tls());
 inline http_transport http(const executor& on, encryption secure, const http_policy& policy = {}) {
-    return http_transport(on, std::move(secure), policy);
+    return http_transport(on, http_options().tls(std::move(secure)).policy(policy));
 }
 
 static_assert(transport<http_transport>);

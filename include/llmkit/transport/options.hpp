@@ -1,0 +1,40 @@
+// llmkit/transport/options.hpp: what an http transport is made of and how far it may go.
+#pragma once
+
+#include <utility>
+
+#include <llmkit/transport/channel.hpp>
+#include <llmkit/transport/policy.hpp>
+
+namespace llmkit {
+
+/// Everything that `http` can be told, in one place. What is left out has the default.
+///
+///     auto options = llmkit::http_options().tls(llmkit::tls()).policy({.max_connections = 400});
+///     auto transport = llmkit::http(executor, options);
+///
+/// A builder with constructors, so it is safe in `co_await` expressions with g++ 12.
+class http_options {
+public:
+    http_options() {}
+
+    /// Encrypts https URLs; without it they are an error of kind `configuration`.
+    http_options& tls(encryption how) {
+        tls_ = std::move(how);
+        return *this;
+    }
+    /// Bounds of connections, waiting, time and sizes.
+    http_options& policy(const http_policy& bounds) {
+        policy_ = bounds;
+        return *this;
+    }
+
+    const encryption& tls() const { return tls_; }
+    const http_policy& policy() const { return policy_; }
+
+private:
+    encryption tls_;
+    http_policy policy_;
+};
+
+}  // namespace llmkit
