@@ -19,11 +19,11 @@
 namespace llmkit::detail {
 
 /// Tries the addresses in turn.
-inline task<result<void>> connect_any(connection_hold& hold, addresses found,
+inline task<result<void>> connect_any(connection_hold& hold, addresses found, std::uint16_t port,
                                       exchange_limits limits, std::string authority) {
     std::error_code failed;
     for (const auto& address : found) {
-        failed = co_await hold.connection().line.connect(address);
+        failed = co_await hold.connection().line.connect({address, port});
         if (hold.why() != cut_why::none) co_return cut_error(hold.why(), limits, "connecting");
         if (!failed) co_return result<void>();
         if (failed == asio::error::operation_aborted) throw_cancelled();
@@ -41,7 +41,7 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
     connection_hold::span patience(*hold, limits.connect, cut_why::connect);
     limit until = total.earliest(after(hold->time().now(), limits.connect));
     until.owner = total.owner;
-    auto found = co_await resolver::find(names, to.host(), to.port(), until);
+    auto found = co_await resolver::find(names, to.host(), until);
     if (!found) {
         const error_kind kind = found.error().kind();
         if (kind == error_kind::closed)
@@ -51,9 +51,9 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
         co_return cut_error(whole ? cut_why::total : cut_why::connect, limits,
                             "looking up the host name");
     }
-    auto linked = co_await connect_any(*hold, std::move(*found), limits, to.authority());
+    auto linked = co_await connect_any(*hold, std::move(*found), to.port(), limits, to.authority());
     if (!linked) {
-        names->forget(to.host(), to.port());
+        names->forget(to.host());
         co_return linked.error();
     }
     if (!to.secure()) co_return result<void>();

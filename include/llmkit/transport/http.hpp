@@ -44,7 +44,7 @@ private:
               policy(options.policy()),
               sockets(detail::socket_registry_service::of(on)),
               pool(std::make_shared<detail::connection_pool>(sockets, time, policy)),
-              names(std::make_shared<detail::resolver>(time)) {
+              names(std::make_shared<detail::resolver>(sockets, time, policy)) {
             parsing.head_bytes = std::max<std::size_t>(policy.max_head, 1024);
             parsing.line_bytes = std::min(parsing.line_bytes, parsing.head_bytes);
         }

@@ -31,6 +31,11 @@ struct http_policy {
     duration total = std::chrono::minutes(10);     ///< everything, waiting in the queue included
     std::size_t max_head = 64 * 1024;              ///< bytes of the answer's head
     std::uint64_t max_body = 64ULL * 1024 * 1024;  ///< bytes of the answer's body
+
+    duration keep_names = std::chrono::seconds(10);  ///< how long a host's addresses are used again
+    std::size_t max_names = 256;                     ///< hosts whose addresses are kept
+    /// Host names looked up at once, each by a thread of its own while that lasts; at least 1.
+    std::size_t max_lookups = 4;
 };
 static_assert(std::is_trivially_destructible_v<http_policy>);
 
