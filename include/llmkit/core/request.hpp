@@ -111,7 +111,7 @@ inline request::form& request::content::formed(key_fields fields) {
         const auto leave_out = fields == key_fields::without_user ? all : all.first(2);
         std::string canonical;
         const key128 meaning = body_key(body.view(), canonical, leave_out);
-        wanted.text = bytes(std::move(canonical));
+        wanted.text = canonical == body.view() ? body : bytes(std::move(canonical));
         wanted.key = key_builder().add(operation).add(meaning).finish();
     });
     return wanted;

@@ -1,7 +1,6 @@
 // llmkit/detail/json_scan.hpp: read the few fields that matter out of JSON, without building it.
 #pragma once
 
-#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <system_error>
 
 #include <llmkit/detail/json_string.hpp>
+#include <llmkit/detail/json_tokens.hpp>
 
 namespace llmkit::detail {
 
@@ -37,7 +37,7 @@ enum class json_kind : std::uint8_t { invalid, object, array, string, number, bo
 /// whatever was handed out points into the text.
 class json_scanner {
 public:
-    static constexpr std::size_t max_depth = 256;
+    static constexpr std::size_t max_depth = max_json_depth;
 
     explicit json_scanner(std::string_view text)
         : begin_(text.data()), p_(begin_), end_(begin_ + text.size()) {
@@ -77,7 +77,7 @@ public:
             case 'n':
                 return json_kind::null;
             default:
-                return *p_ == '-' || is_digit(*p_) ? json_kind::number : json_kind::invalid;
+                return *p_ == '-' || is_json_digit(*p_) ? json_kind::number : json_kind::invalid;
         }
     }
 
@@ -169,127 +169,10 @@ public:
     /// Takes any value.
     bool skip() {
         if (!ok_ || done_ || p_ == end_) return fail();
-        const bool nested = *p_ == '{' || *p_ == '[';
-        return advance(nested ? past_nested(p_, end_, max_depth - depth_) : past_scalar(p_, end_));
+        return advance(past_value(p_, end_, max_depth - depth_));
     }
 
 private:
-    static constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-    [[gnu::always_inline]] static const char* past_space(const char* p, const char* end) {
-        while (p != end && static_cast<unsigned char>(*p) <= ' ' &&
-               (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-            ++p;
-        return p;
-    }
-
-    // The functions named past_ take a place and give the one behind what stands there, or null
-    // when that is malformed. They work on copies of the place, which the compiler keeps in a
-    // register; p_ in the object costs a store and a load a step.
-
-    static const char* past_digits(const char* p, const char* end) {
-        if (p == end || !is_digit(*p)) return nullptr;
-        while (p != end && is_digit(*p)) ++p;
-        return p;
-    }
-
-    static const char* past_number(const char* p, const char* end) {
-        if (*p == '-') ++p;
-        if (p != end && *p == '0') {
-            ++p;
-            if (p != end && is_digit(*p)) return nullptr;
-        } else {
-            p = past_digits(p, end);
-        }
-        if (p != nullptr && p != end && *p == '.') p = past_digits(p + 1, end);
-        if (p != nullptr && p != end && (*p == 'e' || *p == 'E')) {
-            ++p;
-            if (p != end && (*p == '+' || *p == '-')) ++p;
-            p = past_digits(p, end);
-        }
-        return p;
-    }
-
-    static const char* past_word(const char* p, const char* end, std::string_view word) {
-        const bool here = std::string_view(p, static_cast<std::size_t>(end - p)).starts_with(word);
-        return here ? p + word.size() : nullptr;
-    }
-
-    static const char* past_scalar(const char* p, const char* end) {
-        if (p == end) return nullptr;
-        if (*p == '"') {
-            bool escaped = false;
-            const char* const close = scan_json_string(p + 1, end, escaped);
-            return close == nullptr ? nullptr : close + 1;
-        }
-        if (*p == '-' || is_digit(*p)) return past_number(p, end);
-        if (*p == 't') return past_word(p, end, "true");
-        if (*p == 'f') return past_word(p, end, "false");
-        return past_word(p, end, "null");
-    }
-
-    /// Past a member's name, its colon and the space around.
-    static const char* past_key(const char* p, const char* end, json_string& name) {
-        if (p == end || *p != '"') return nullptr;
-        const char* const close = scan_json_string(p + 1, end, name.escaped);
-        if (close == nullptr) return nullptr;
-        name.raw = {p + 1, static_cast<std::size_t>(close - p - 1)};
-        p = past_space(close + 1, end);
-        return p != end && *p == ':' ? past_space(p + 1, end) : nullptr;
-    }
-
-    /// Past an object or array, without recursion: one bit a level tells which of the two it is.
-    static const char* past_nested(const char* p, const char* end, std::size_t levels) {
-        std::array<std::uint64_t, max_depth / 64> objects{};
-        json_string key;
-        std::size_t level = 0;
-        bool object = false;
-        const auto look_up = [&] {
-            const std::size_t top = level - 1;
-            object = level != 0 && ((objects[top / 64] >> (top % 64)) & 1U) != 0;
-        };
-        for (;;) {
-            bool value_ended = true;
-            if (p != end && (*p == '{' || *p == '[')) {
-                if (level == levels) return nullptr;
-                object = *p == '{';
-                const std::uint64_t bit = std::uint64_t{1} << (level % 64);
-                std::uint64_t& word = objects[level / 64];
-                word = object ? word | bit : word & ~bit;
-                ++level;
-                p = past_space(p + 1, end);
-                if (p != end && *p == (object ? '}' : ']')) {
-                    ++p;
-                    --level;
-                    look_up();
-                } else {
-                    value_ended = false;
-                    if (object) p = past_key(p, end, key);
-                }
-            } else {
-                p = past_scalar(p, end);
-            }
-            if (p == nullptr) return nullptr;
-            while (value_ended) {
-                if (level == 0) return p;
-                p = past_space(p, end);
-                if (p == end) return nullptr;
-                if (*p == ',') {
-                    p = past_space(p + 1, end);
-                    if (object) p = past_key(p, end, key);
-                    if (p == nullptr) return nullptr;
-                    value_ended = false;
-                } else if (*p == (object ? '}' : ']')) {
-                    ++p;
-                    --level;
-                    look_up();
-                } else {
-                    return nullptr;
-                }
-            }
-        }
-    }
-
     bool fail() {
         if (ok_) bad_ = p_;
         p_ = end_;

@@ -48,6 +48,15 @@ struct json_block {
 /// its high bit set.
 inline const char* find_json_special(const char* p, const char* end, bool& non_ascii) {
 #if defined(__SSE2__)
+    if (end - p >= 16) {  // most runs are short
+        const json_block block(p);
+        if (block.stops != 0) {
+            non_ascii |= block.non_ascii_before_stop();
+            return p + std::countr_zero(block.stops);
+        }
+        non_ascii |= block.high != 0;
+        p += 16;
+    }
     for (; end - p >= 64; p += 64) {
         const __m128i a = load_block(p);
         const __m128i b = load_block(p + 16);
@@ -116,60 +125,106 @@ constexpr std::int32_t hex4(const char* p) {
     return value;
 }
 
+/// Which escapes a string has: `coded` ones are `\u` and `\/`, which have another spelling.
+enum class json_escapes : std::uint8_t { none, plain, coded };
+
+/// Past the escape sequence whose backslash is at `p`; null when it is none.
+inline const char* past_escape(const char* p, const char* end, json_escapes& escapes) {
+    if (*p != '\\' || end - p < 2) return nullptr;
+    switch (p[1]) {
+        case '"':
+        case '\\':
+        case 'b':
+        case 'f':
+        case 'n':
+        case 'r':
+        case 't':
+            if (escapes == json_escapes::none) escapes = json_escapes::plain;
+            return p + 2;
+        case '/':
+            escapes = json_escapes::coded;
+            return p + 2;
+        case 'u':
+            escapes = json_escapes::coded;
+            return end - p >= 6 && hex4(p + 2) >= 0 ? p + 6 : nullptr;
+        default:
+            return nullptr;
+    }
+}
+
 /// scan_json_string for what is not plain ASCII, or ends the text.
 [[gnu::noinline]] inline const char* scan_any_json_string(const char* p, const char* end,
-                                                          bool& escaped) {
+                                                          json_escapes& escapes) {
     const char* const begin = p;
     bool non_ascii = false;
-    escaped = false;
+    const auto closed = [&](const char* quote) {
+        if (!non_ascii) return quote;
+        const std::string_view inside(begin, static_cast<std::size_t>(quote - begin));
+        return valid_utf8(inside) ? quote : nullptr;
+    };
+    escapes = json_escapes::none;
+#if defined(__SSE2__)
+    // 64 bytes at once, one bit a byte, so that an escape costs no new start.
+    while (end - p >= 64) {
+        const json_block a(p), b(p + 16), c(p + 32), d(p + 48);
+        const auto joined = [](unsigned w, unsigned x, unsigned y, unsigned z) {
+            return w | std::uint64_t{x} << 16U | std::uint64_t{y} << 32U | std::uint64_t{z} << 48U;
+        };
+        std::uint64_t stops = joined(a.stops, b.stops, c.stops, d.stops);
+        const std::uint64_t high = joined(a.high, b.high, c.high, d.high);
+        const char* next = p + 64;
+        while (stops != 0) {
+            const int at = std::countr_zero(stops);
+            if (p[at] == '"') {
+                non_ascii |= (high & ((std::uint64_t{1} << at) - 1)) != 0;
+                return closed(p + at);
+            }
+            const char* const behind = past_escape(p + at, end, escapes);
+            if (behind == nullptr) return nullptr;
+            if (behind - p >= 64) {
+                next = behind;
+                break;
+            }
+            stops &= ~std::uint64_t{0} << (behind - p);
+        }
+        non_ascii |= high != 0;
+        p = next;
+    }
+#endif
     for (;;) {
         p = find_json_special(p, end, non_ascii);
         if (p == end) return nullptr;
-        if (*p == '"') break;
-        if (*p != '\\' || end - p < 2) return nullptr;
-        escaped = true;
-        switch (p[1]) {
-            case '"':
-            case '\\':
-            case '/':
-            case 'b':
-            case 'f':
-            case 'n':
-            case 'r':
-            case 't':
-                p += 2;
-                break;
-            case 'u':
-                if (end - p < 6 || hex4(p + 2) < 0) return nullptr;
-                p += 6;
-                break;
-            default:
-                return nullptr;
-        }
+        if (*p == '"') return closed(p);
+        p = past_escape(p, end, escapes);
+        if (p == nullptr) return nullptr;
     }
-    if (non_ascii && !valid_utf8({begin, static_cast<std::size_t>(p - begin)})) return nullptr;
-    return p;
 }
 
 /// The closing quote of a JSON string whose first byte behind the opening quote is `p`; null when
 /// the string is malformed (RFC 8259 section 7, and its text must be UTF-8) or has no end.
 [[gnu::always_inline]] inline const char* scan_json_string(const char* p, const char* end,
-                                                           bool& escaped) {
-    escaped = false;
+                                                           json_escapes& escapes) {
+    escapes = json_escapes::none;
 #if defined(__SSE2__)
-    const char* q = p;
-    for (int blocks = 0; blocks < 4 && end - q >= 16; ++blocks, q += 16) {
-        const json_block block(q);
+    for (int blocks = 0; blocks < 4 && end - p >= 16; ++blocks, p += 16) {
+        const json_block block(p);
         if (block.stops == 0) {
             if (block.high != 0) break;
             continue;
         }
-        const char* const stop = q + std::countr_zero(block.stops);
+        const char* const stop = p + std::countr_zero(block.stops);
         if (*stop == '"' && !block.non_ascii_before_stop()) return stop;
         break;
     }
 #endif
-    return scan_any_json_string(p, end, escaped);
+    return scan_any_json_string(p, end, escapes);
+}
+[[gnu::always_inline]] inline const char* scan_json_string(const char* p, const char* end,
+                                                           bool& escaped) {
+    json_escapes escapes = json_escapes::none;
+    const char* const close = scan_json_string(p, end, escapes);
+    escaped = escapes != json_escapes::none;
+    return close;
 }
 
 /// One escape sequence of a *validated* string, `p` at its backslash: gives its code and moves `p`
