@@ -10,4 +10,6 @@ if(NOT COMMAND llmkit_component)
 endif()
 
 llmkit_component(tls PACKAGE OpenSSL VERSION 1.1.1 LINK OpenSSL::SSL OpenSSL::Crypto
-                 HEADERS transport/tls.hpp transport/tls_error.hpp DEBIAN libssl-dev)
+                 HEADERS transport/tls.hpp transport/tls_channel.hpp transport/tls_context.hpp
+                         transport/tls_error.hpp
+                 DEBIAN libssl-dev)

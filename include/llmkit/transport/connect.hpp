@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -58,9 +59,15 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
     }
     if (!to.secure()) co_return result<void>();
 
-    auto over = hold->connection().line.encrypt(secure.maker(), to.host(), to.host_is_ip());
+    static constexpr std::string_view protocols[] = {"http/1.1"};
+    channel_peer peer;
+    peer.host = to.host();
+    peer.port = to.port();
+    peer.host_is_ip = to.host_is_ip();
+    peer.protocols = protocols;
+    auto over = secure.maker().make(peer);
     if (!over) co_return over.error();
-    auto greeted = co_await (*over)->handshake();
+    auto greeted = co_await hold->connection().line.encrypt(std::move(*over));
     if (hold->why() != cut_why::none) co_return cut_error(hold->why(), limits, "agreeing on TLS");
     co_return greeted;
 }

@@ -27,11 +27,19 @@ public:
 
     bool quiet() { return line.quiet(); }
     /// What was read and not yet looked at.
-    std::string_view unread() const { return {buffer.get() + begin, end - begin}; }
+    std::string_view unread() const {
+        return begin == end ? std::string_view()
+                            : std::string_view(buffer.get() + begin, end - begin);
+    }
     asio::mutable_buffer room() {
         begin = end = 0;
         if (!buffer) buffer = std::make_unique_for_overwrite<char[]>(buffer_size);
         return {buffer.get(), buffer_size};
+    }
+    /// Idle connections hold no buffers.
+    void rest() noexcept {
+        if (unread().empty()) buffer.reset();
+        line.rest();
     }
 
     wire line;
@@ -184,6 +192,7 @@ public:
             lease = std::move(lease_);
         }
         lease.connection()->used = true;
+        lease.connection()->rest();
         lease.keep();
     }
     /// Nobody wants the answer any more.

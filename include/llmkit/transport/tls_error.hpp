@@ -9,7 +9,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
-#include <asio/error.hpp>
 
 #include <llmkit/core/error.hpp>
 
@@ -54,26 +53,51 @@ inline error certificate_error(long code, std::string_view host) {
     }
 }
 
-/// The error for a handshake that ended with `failed`.
-inline error handshake_error(const std::error_code& failed, long verified, std::string_view host) {
+/// OpenSSL's errors as error codes, so that they may come out of a read.
+class tls_category final : public std::error_category {
+public:
+    static constexpr int truncated = -1;  // no error of OpenSSL's
+
+    const char* name() const noexcept override { return "tls"; }
+    std::string message(int code) const override {
+        if (code == truncated) return "the connection ended without TLS's saying so";
+        const char* const known = ERR_reason_error_string(static_cast<unsigned long>(code));
+        return known ? known : fmt::format("TLS error {:#x}", static_cast<unsigned>(code));
+    }
+};
+
+inline const tls_category& tls_errors() {
+    static const tls_category one;
+    return one;
+}
+/// One of OpenSSL's error numbers; 0, when it had none to give, counts as an internal one.
+inline std::error_code tls_code(unsigned long code) {
+    if (code == 0) code = ERR_PACK(ERR_LIB_SSL, 0, ERR_R_INTERNAL_ERROR);
+    return {static_cast<int>(code), tls_errors()};
+}
+
+/// The error for a handshake that failed: with OpenSSL's error number, or 0 when the connection
+/// ended.
+inline error handshake_error(unsigned long code, long verified, std::string_view host) {
     if (verified != X509_V_OK) return certificate_error(verified, host);
-    const auto code = static_cast<unsigned long>(failed.value());
-    const bool from_ssl = failed.category() != std::system_category() &&
-                          failed.category() != asio::error::get_misc_category();
-    const int reason = from_ssl ? ERR_GET_REASON(code) : 0;
-    if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_PACKET_LENGTH_TOO_LONG)
-        return error(error_kind::tls, fmt::format("{} does not speak TLS on this port", host))
-            .with_advice("Check the port, and whether the URL should begin with http://.");
-    if (reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION || reason == SSL_R_UNSUPPORTED_PROTOCOL)
-        return error(error_kind::tls, fmt::format("{} offers no TLS version from 1.2 on", host))
-            .with_advice("Have the server updated: older versions are not secure.");
-    if (failed == asio::error::eof || failed == asio::error::connection_reset || !from_ssl)
+    if (code == 0)
         return error(error_kind::tls, fmt::format("{} closed the connection during the TLS "
                                                   "handshake",
                                                   host))
             .with_advice("Check the port, and whether the server expects a client certificate.");
-    return error(error_kind::tls,
-                 fmt::format("the TLS handshake with {} failed: {}", host, failed.message()));
+    switch (ERR_GET_REASON(code)) {
+        case SSL_R_WRONG_VERSION_NUMBER:
+        case SSL_R_PACKET_LENGTH_TOO_LONG:
+            return error(error_kind::tls, fmt::format("{} does not speak TLS on this port", host))
+                .with_advice("Check the port, and whether the URL should begin with http://.");
+        case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+        case SSL_R_UNSUPPORTED_PROTOCOL:
+            return error(error_kind::tls, fmt::format("{} offers no TLS version from 1.2 on", host))
+                .with_advice("Have the server updated: older versions are not secure.");
+        default:
+            return error(error_kind::tls, fmt::format("the TLS handshake with {} failed: {}", host,
+                                                      tls_code(code).message()));
+    }
 }
 
 }  // namespace llmkit::detail
