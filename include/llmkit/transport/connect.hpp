@@ -24,7 +24,7 @@ inline task<result<void>> connect_any(connection_hold& hold, addresses found, st
                                       exchange_limits limits, std::string authority) {
     std::error_code failed;
     for (const auto& address : found) {
-        failed = co_await hold.connection().line.connect({address, port});
+        failed = co_await hold.connection().line.connect(asio::ip::tcp::endpoint(address, port));
         if (hold.why() != cut_why::none) co_return cut_error(hold.why(), limits, "connecting");
         if (!failed) co_return result<void>();
         if (failed == asio::error::operation_aborted) throw_cancelled();
