@@ -107,7 +107,7 @@ public:
     }
 
     std::shared_ptr<const cache_entry> entry(const request& ask, const response_head& head,
-                                             const answer_recording& recorded) const {
+                                             answer_recording& recorded) const {
         auto made = std::make_shared<cache_entry>();
         made->operation = ask.operation();
         made->canonical = ask.shared_canonical(rules.fields);

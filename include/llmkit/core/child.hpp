@@ -12,6 +12,7 @@
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/clock.hpp>
 #include <llmkit/core/wait.hpp>
+#include <llmkit/detail/pooled.hpp>
 #include <llmkit/detail/valued.hpp>
 
 namespace llmkit {
@@ -135,7 +136,7 @@ class child {
 public:
     child(const clock_handle& time, task<T> work)
         : time_(time),
-          core_(std::make_shared<detail::child_core<detail::value_of<T>>>(time.lane())) {
+          core_(detail::make_pooled<detail::child_core<detail::value_of<T>>>(time.lane())) {
         detail::start(core_, std::move(work));
     }
     child(child&&) noexcept = default;

@@ -67,26 +67,26 @@ public:
 
     const token_usage& usage() const { return usage_; }
 
-    /// The events, copied into one buffer: as they came, each may hold on to a piece of a network
-    /// buffer that is much larger.
-    std::vector<event> compact() const {
+    /// The events, their text copied into one buffer: as they came, each may hold on to a piece of
+    /// a network buffer that is much larger. Once.
+    std::vector<event> compact() {
         std::size_t sum = 0;
         for (const event& one : events_) sum += one.data().size() + one.name().size();
         std::string text;
         text.reserve(sum);
         for (const event& one : events_) text.append(one.data()).append(one.name());
         const bytes all(std::move(text));
-        std::vector<event> kept;
-        kept.reserve(events_.size());
         std::size_t at = 0;
-        for (const event& one : events_) {
-            const bytes data = all.slice(at, one.data().size());
-            at += one.data().size();
-            const bytes name = one.name().empty() ? bytes() : all.slice(at, one.name().size());
-            at += one.name().size();
-            kept.emplace_back(data, one.facts(), name);
+        const auto next = [&](std::size_t size) {
+            const std::size_t from = std::exchange(at, at + size);
+            return size == 0 ? bytes() : all.slice(from, size);
+        };
+        for (event& one : events_) {
+            bytes data = next(one.data().size());
+            one.move_to(std::move(data), next(one.name().size()));
         }
-        return kept;
+        events_.shrink_to_fit();
+        return std::move(events_);
     }
 
 private:

@@ -13,6 +13,7 @@
 #include <llmkit/core/compose.hpp>
 #include <llmkit/core/flight.hpp>
 #include <llmkit/core/service.hpp>
+#include <llmkit/detail/pooled.hpp>
 #include <llmkit/detail/question.hpp>
 
 namespace llmkit {
@@ -24,7 +25,8 @@ struct dedup_policy {
     bool ignore_headers = false;
     /// A call that began longer ago than this takes nobody else in.
     duration open_for = std::chrono::minutes(10);
-    /// How far a shared stream is read ahead of its foremost reader, in events.
+    /// How far a shared stream is read ahead of its foremost reader, who takes up to as many at
+    /// once, in events.
     std::size_t window = 16;
     /// How much of a shared stream is kept for late and slow readers; each event counts some 140
     /// bytes beside its own.
@@ -75,7 +77,7 @@ public:
         place.began = now;
         place.number = ++flown_;
         replaced = std::exchange(place.question, without_call(ask));
-        taken.seat.shared()->pin(std::make_shared<ticket>(weak_from_this(), key, flown_));
+        taken.seat.shared()->pin(make_pooled<ticket>(weak_from_this(), key, flown_));
         return taken;
     }
     std::size_t size() const {
