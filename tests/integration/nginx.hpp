@@ -132,7 +132,7 @@ private:
 ///     nginx web(folder, "server { listen 127.0.0.1:" + std::to_string(port) + "; … }");
 class nginx {
 public:
-    nginx(const temporary_folder& in, const std::string& servers) : in_(in) {
+    nginx(const temporary_folder& in, const std::string& servers) {
         const std::string folder = in.path().string();
         std::string config = "daemon off; master_process off; worker_processes 1;\npid " + folder +
                              "/nginx.pid; error_log " + folder +
@@ -165,7 +165,6 @@ private:
     static std::string program() {
         return ::access("/usr/sbin/nginx", X_OK) == 0 ? "/usr/sbin/nginx" : "nginx";
     }
-    const temporary_folder& in_;
     pid_t process_ = -1;
 };
 
