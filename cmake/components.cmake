@@ -15,3 +15,9 @@ llmkit_component(tls PACKAGE OpenSSL VERSION 1.1.1 LINK OpenSSL::SSL OpenSSL::Cr
                  DEBIAN libssl-dev)
 llmkit_component(gzip PACKAGE ZLIB VERSION 1.2.11 LINK ZLIB::ZLIB
                  HEADERS transport/gzip.hpp transport/gzip_decoder.hpp DEBIAN zlib1g-dev)
+llmkit_component(http2 PACKAGE NGHTTP2 VERSION 1.52 LINK NGHTTP2::NGHTTP2
+                 HEADERS transport/http2.hpp transport/http2_dial.hpp transport/http2_exchange.hpp
+                         transport/http2_framing.hpp transport/http2_head.hpp
+                         transport/http2_loss.hpp transport/http2_origins.hpp
+                         transport/http2_session.hpp testing/http2_server.hpp
+                 DEBIAN libnghttp2-dev)

@@ -22,6 +22,7 @@ install(FILES
     ${CMAKE_CURRENT_BINARY_DIR}/llmkit-config-version.cmake
     cmake/components.cmake
     cmake/FindAsio.cmake
+    cmake/FindNGHTTP2.cmake
     cmake/FindxxHash.cmake
     DESTINATION ${llmkit_package_dir})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -34,11 +35,16 @@ inline task<result<void>> connect_any(connection_hold& hold, addresses found, st
                     fmt::format("cannot connect to {} ({}{})", authority, failed.message(), tried));
 }
 
+/// What is offered by ALPN; the server chooses.
+inline constexpr std::string_view http1_only[] = {"http/1.1"};
+inline constexpr std::string_view http2_or_1[] = {"h2", "http/1.1"};
+
 /// Opens the connection that `hold` has a place for. The caller is a user of the hold and
 /// keeps `to`.
 inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
                                     std::shared_ptr<resolver> names, encryption secure,
-                                    const url& to, exchange_limits limits, limit total) {
+                                    const url& to, exchange_limits limits, limit total,
+                                    std::span<const std::string_view> protocols = http1_only) {
     connection_hold::span patience(*hold, limits.connect, cut_why::connect);
     limit until = total.earliest(after(hold->time().now(), limits.connect));
     until.owner = total.owner;
@@ -59,7 +65,6 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
     }
     if (!to.secure()) co_return result<void>();
 
-    static constexpr std::string_view protocols[] = {"http/1.1"};
     channel_peer peer;
     peer.host = to.host();
     peer.port = to.port();

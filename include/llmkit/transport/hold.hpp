@@ -47,7 +47,8 @@ public:
     std::unique_ptr<char[]> buffer;
     std::size_t begin = 0;
     std::size_t end = 0;
-    bool used = false;  // has brought an answer before
+    bool used = false;              // has brought an answer before
+    std::shared_ptr<void> session;  // what HTTP/2 keeps between two uses; null: HTTP/1.1
 };
 
 using connection_pool = pool<http1_connection>;
@@ -194,6 +195,12 @@ public:
         lease.connection()->used = true;
         lease.connection()->rest();
         lease.keep();
+    }
+    /// Takes the connection out, for a session that many calls share.
+    connection_pool::lease take() {
+        std::lock_guard lock(mutex_);
+        ended_ = true;
+        return std::move(lease_);
     }
     /// Nobody wants the answer any more.
     void abandon() {

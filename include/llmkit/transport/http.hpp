@@ -1,4 +1,4 @@
-// llmkit/transport/http.hpp: HTTP/1.1 over sockets: pooled, limited, cancellable.
+// llmkit/transport/http.hpp: HTTP over sockets: pooled, limited, cancellable.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,11 @@ public:
     task<result<http_response>> send(http_request ask) { return located(core_, std::move(ask)); }
 
     /// Connections open, idle and waited for at this moment.
-    pool_figures connections() const { return core_->pool->figures(); }
+    pool_figures connections() const {
+        pool_figures now = core_->pool->figures();
+        if (core_->shared) now.waiting += core_->shared->waiting();
+        return now;
+    }
 
 private:
     using lease = detail::connection_pool::lease;
@@ -47,6 +51,7 @@ private:
               names(std::make_shared<detail::resolver>(sockets, time, policy)) {
             parsing.head_bytes = std::max<std::size_t>(policy.max_head, 1024);
             parsing.line_bytes = std::min(parsing.line_bytes, parsing.head_bytes);
+            if (options.http2()) shared = options.http2().maker().make(site());
         }
         core(const core&) = delete;
         core& operator=(const core&) = delete;
@@ -59,7 +64,34 @@ private:
         const std::shared_ptr<detail::socket_registry> sockets;
         const std::shared_ptr<detail::connection_pool> pool;
         const std::shared_ptr<detail::resolver> names;
+        std::shared_ptr<detail::multiplexer> shared;
+
+    private:
+        // By parts: connections may be made longer than this lives.
+        detail::multiplex_site site() const {
+            const auto open = [sockets = sockets, time = time, parsing = parsing, names = names,
+                               secure = secure](std::shared_ptr<detail::connection_hold> hold,
+                                                url to, detail::exchange_limits limits) {
+                return open_shared(sockets, time, parsing, names, secure, std::move(hold),
+                                   std::move(to), limits);
+            };
+            return {time, pool, open, policy};
+        }
     };
+
+    static task<result<std::string>> open_shared(std::shared_ptr<detail::socket_registry> sockets,
+                                                 clock_handle time, detail::http1_limits parsing,
+                                                 std::shared_ptr<detail::resolver> names,
+                                                 encryption secure,
+                                                 std::shared_ptr<detail::connection_hold> hold,
+                                                 url to, detail::exchange_limits limits) {
+        hold->fill(
+            std::make_unique<detail::http1_connection>(std::move(sockets), time.base(), parsing));
+        auto open = co_await detail::establish(hold, std::move(names), std::move(secure), to,
+                                               limits, limit(), detail::http2_or_1);
+        if (!open) co_return open.error();
+        co_return std::string(hold->connection().line.protocol());
+    }
 
     static task<result<http_response>> located(std::shared_ptr<core> shared, http_request ask) {
         std::string where = ask.where();
@@ -75,11 +107,18 @@ private:
         const time_point start = shared->time.now();
         const limit total = ask.deadline.earliest(after(start, shared->policy.total));
 
+        if (shared->shared && shared->shared->takes(ask.target())) {
+            auto answer = co_await shared->shared->send(ask, limits, total);
+            if (!answer) co_return answer.error();
+            if (*answer) co_return std::move(**answer);
+        }
         for (bool replayed = false;; replayed = true) {
             std::string origin = ask.target().origin();
             auto place = co_await detail::connection_pool::acquire(shared->pool, std::move(origin),
                                                                    total, replayed);
             if (!place) co_return place.error();
+            if (place->connection() && place->connection()->session)
+                place->fill(nullptr);  // HTTP/2
             auto hold = std::make_shared<detail::connection_hold>(shared->time, std::move(*place));
             detail::connection_hold::guard unfinished(*hold);
             detail::connection_hold::user sending(*hold);

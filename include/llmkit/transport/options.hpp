@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <llmkit/transport/channel.hpp>
+#include <llmkit/transport/multiplex.hpp>
 #include <llmkit/transport/policy.hpp>
 
 namespace llmkit {
@@ -29,11 +30,20 @@ public:
         return *this;
     }
 
+    /// Shares connections among calls where the server speaks HTTP/2; without it HTTP/1.1 is
+    /// spoken. From llmkit/transport/http2.hpp.
+    http_options& http2(multiplexing how) {
+        http2_ = std::move(how);
+        return *this;
+    }
+
     const encryption& tls() const { return tls_; }
+    const multiplexing& http2() const { return http2_; }
     const http_policy& policy() const { return policy_; }
 
 private:
     encryption tls_;
+    multiplexing http2_;
     http_policy policy_;
 };
 
