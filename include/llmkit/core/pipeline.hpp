@@ -39,8 +39,7 @@ public:
     }
     scope& background() const override { return state_->background; }
     std::shared_ptr<const call_link> detached() const override {
-        return std::make_shared<pipeline_call>(state_, outer() ? outer()->detached() : nullptr,
-                                               false);
+        return make_pooled<pipeline_call>(state_, outer() ? outer()->detached() : nullptr, false);
     }
 
 private:

@@ -85,6 +85,7 @@ private:
         pump_guard(const pump_guard&) = delete;
         pump_guard& operator=(const pump_guard&) = delete;
         ~pump_guard() {
+            if (of_->ended()) return;  // the usual case makes no error
             of_->end(error(error_kind::closed, "the shared call was stopped before it had ended"));
         }
 
@@ -94,40 +95,35 @@ private:
 
     static task<void> pump(std::shared_ptr<flight> self, task<result<response>> work) {
         pump_guard guard(self);
-        std::optional<error> broken;
         try {
-            co_await pump_all(self.get(), std::move(work));
+            auto answer = co_await std::move(work);
+            if (!answer) {
+                self->end(answer.error());
+            } else if (answer->events().single()) {
+                auto only = co_await answer->events().next();
+                self->publish_whole(std::move(answer->head()), std::move(*only));
+            } else {
+                self->publish_head(answer->head());
+                co_await self->pump_events(std::make_shared<response>(std::move(*answer)));
+            }
         } catch (const asio::system_error& failure) {
             if (is_cancellation(failure)) throw;  // the guard tells the readers
-            broken = error(error_kind::internal, failure.what());
+            self->end(error(error_kind::internal, failure.what()));
         } catch (const std::exception& failure) {
-            broken = error(error_kind::internal, failure.what());
+            self->end(error(error_kind::internal, failure.what()));
         }
-        if (broken) self->end(*broken);
     }
-    static task<void> pump_all(flight* self, task<result<response>> work) {
-        auto answer = co_await std::move(work);
-        if (!answer) {
-            self->end(answer.error());
-            co_return;
-        }
-        if (answer->events().single()) {
-            auto only = co_await answer->events().next();
-            self->publish_whole(std::move(answer->head()), std::move(*only));
-            co_return;
-        }
-        self->publish_head(answer->head());
-        const auto source = std::make_shared<response>(std::move(*answer));
+    task<void> pump_events(std::shared_ptr<response> source) {
         for (then what = then::pull; what != then::stop;) {
-            if (what == then::rest) co_await self->rest(source);
-            detail::event_haul found = self->room();
+            if (what == then::rest) co_await rest(source);
+            detail::event_haul found = room();
             if (!found.wanted()) co_return;
             found.take_at_hand(source->events());
             if (found.empty()) {
                 auto item = co_await source->events().next();
                 found.add(std::move(item), source->events().ended());
             }
-            what = self->keep(std::move(found));
+            what = keep(std::move(found));
         }
     }
 
@@ -143,6 +139,10 @@ private:
                (ahead_ > 0 && ahead_ >= policy_.log_bytes);
     }
 
+    bool ended() const {
+        std::lock_guard lock(mutex_);
+        return ended_;
+    }
     /// How much may be pulled: at least one event, unless the flight has ended.
     detail::event_haul room() {
         std::lock_guard lock(mutex_);
