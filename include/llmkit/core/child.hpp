@@ -80,6 +80,7 @@ public:
         end(std::move(aborted), {});
     }
     void operator()(std::exception_ptr failed, T value) { end(failed, std::move(value)); }
+    void operator()(std::exception_ptr failed) { end(failed, T()); }  // of a task<void>
 
 private:
     void end(std::exception_ptr failed, std::optional<T> value) {
@@ -93,7 +94,7 @@ private:
 template <class Core, class T>
 void start(const std::shared_ptr<Core>& core, task<T> work) {
     asio::co_spawn(
-        core->lane(), valued(std::move(work)),
+        core->lane(), std::move(work),
         asio::bind_cancellation_slot(core->slot(), completion_guard<Core, value_of<T>>(core)));
     core->started();
 }

@@ -98,8 +98,9 @@ private:
         bytes_[size_++] = kind;
     }
     void put(std::uint64_t number) {
-        for (unsigned shift = 0; shift < 64; shift += 8)
-            bytes_[size_++] = static_cast<char>(number >> shift);
+        char* const to = bytes_.data() + size_;  // one store, where the bytes lie so anyway
+        for (unsigned i = 0; i < 8; ++i) to[i] = static_cast<char>(number >> (8 * i));
+        size_ += 8;
     }
     void put_bytes(const char* from, std::size_t count) {
         if (count != 0) std::memcpy(bytes_.data() + size_, from, count);
