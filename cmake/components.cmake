@@ -11,7 +11,7 @@ endif()
 
 llmkit_component(tls PACKAGE OpenSSL VERSION 1.1.1 LINK OpenSSL::SSL OpenSSL::Crypto
                  HEADERS transport/tls.hpp transport/tls_channel.hpp transport/tls_context.hpp
-                         transport/tls_error.hpp
+                         transport/tls_error.hpp transport/tls_sessions.hpp
                  DEBIAN libssl-dev)
 llmkit_component(gzip PACKAGE ZLIB VERSION 1.2.11 LINK ZLIB::ZLIB
                  HEADERS transport/gzip.hpp transport/gzip_decoder.hpp DEBIAN zlib1g-dev)

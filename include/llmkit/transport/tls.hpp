@@ -16,9 +16,10 @@ namespace llmkit {
 ///     auto our_own = llmkit::http(executor, llmkit::tls().ca_file("/etc/our-ca.pem"));
 ///
 /// The server's certificate chain and its name (or IP address) are verified against the system's
-/// CAs, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment. TLS 1.2 at least. Failures
-/// are errors of kind `tls` that say which check failed and what to do; a CA file that cannot be
-/// read is one of kind `configuration`, at the first call.
+/// CAs, or those of SSL_CERT_FILE and SSL_CERT_DIR in the environment. TLS 1.2 at least. Sessions
+/// are resumed, within one transport and one host and port. Failures are errors of kind `tls` that
+/// say which check failed and what to do; a file that cannot be used is one of kind
+/// `configuration`, at the first call.
 class tls {
 public:
     tls() = default;
@@ -31,6 +32,19 @@ public:
     /// Trusts the CAs of this PEM text, and no others.
     tls& ca_pem(std::string text) {
         settings_.ca_pem = std::move(text);
+        return *this;
+    }
+    /// Shows this certificate to servers that ask for one, and proves it with its key: two PEM
+    /// files, the first with the certificates that lead to the CA if there are any. An encrypted
+    /// key is refused.
+    tls& client_certificate(std::string certificate_file, std::string key_file) {
+        settings_.certificate = std::move(certificate_file);
+        settings_.key = std::move(key_file);
+        return *this;
+    }
+    /// Refuses TLS 1.2 as well.
+    tls& require_1_3() {
+        settings_.oldest = TLS1_3_VERSION;
         return *this;
     }
     /// Accepts any certificate of anybody: whoever sits on the way can read and change everything,

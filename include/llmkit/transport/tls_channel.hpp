@@ -19,11 +19,16 @@
 #include <llmkit/core/result.hpp>
 #include <llmkit/transport/channel.hpp>
 #include <llmkit/transport/tls_error.hpp>
+#include <llmkit/transport/tls_sessions.hpp>
 
 namespace llmkit::detail {
 
 struct ssl_deleter {
-    void operator()(SSL* one) const { SSL_free(one); }
+    void operator()(SSL* one) const {
+        // Or OpenSSL takes its session, which others resume, for a broken one.
+        SSL_set_shutdown(one, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        SSL_free(one);
+    }
 };
 using ssl_owner = std::unique_ptr<SSL, ssl_deleter>;
 
@@ -34,17 +39,32 @@ using ssl_owner = std::unique_ptr<SSL, ssl_deleter>;
 /// own buffers of 17 KiB each way are given back whenever they are empty, and so are ours.
 class tls_channel final : public channel {
 public:
-    tls_channel(ssl_owner with, std::string host) : ssl_(std::move(with)), host_(std::move(host)) {
+    /// `peer` is whom the sessions are kept for.
+    tls_channel(ssl_owner with, std::string host, std::string peer,
+                std::shared_ptr<tls_sessions> sessions)
+        : ssl_(std::move(with)),
+          host_(std::move(host)),
+          peer_(std::move(peer)),
+          sessions_(std::move(sessions)) {
         BIO* const network = BIO_new(method());
         if (!network) throw std::bad_alloc();
         BIO_set_data(network, this);
         SSL_set_bio(ssl_.get(), network, network);
+        SSL_set_app_data(ssl_.get(), this);
         SSL_set_connect_state(ssl_.get());
         SSL_set_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
 
-    SSL* native() { return ssl_.get(); }
+    /// What a context calls for each session that a peer offers.
+    static int offered(SSL* over, SSL_SESSION* session) noexcept try {
+        auto& self = *static_cast<tls_channel*>(SSL_get_app_data(over));
+        SSL_SESSION_up_ref(session);
+        self.sessions_->keep(self.peer_, ssl_session(session));
+        return 0;  // OpenSSL keeps its own reference
+    } catch (const std::bad_alloc&) {
+        return 0;
+    }
 
     result<bool> handshake() override {
         ERR_clear_error();
@@ -164,6 +184,8 @@ private:
 
     ssl_owner ssl_;
     std::string host_;
+    std::string peer_;
+    std::shared_ptr<tls_sessions> sessions_;
     std::unique_ptr<char[]> intake_;  // what was received and OpenSSL has not asked for yet
     std::size_t begin_ = 0;
     std::size_t end_ = 0;

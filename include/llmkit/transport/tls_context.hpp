@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@
 #include <llmkit/transport/channel.hpp>
 #include <llmkit/transport/tls_channel.hpp>
 #include <llmkit/transport/tls_error.hpp>
+#include <llmkit/transport/tls_sessions.hpp>
 
 namespace llmkit::detail {
 
@@ -26,6 +28,9 @@ namespace llmkit::detail {
 struct tls_settings {
     std::string ca_file;
     std::string ca_pem;
+    std::string certificate;
+    std::string key;
+    int oldest = TLS1_2_VERSION;
     bool verify = true;
 };
 
@@ -40,11 +45,15 @@ public:
     explicit tls_context(const tls_settings& wanted)
         : shared_(SSL_CTX_new(TLS_client_method())), verify_(wanted.verify) {
         if (!shared_) throw std::bad_alloc();
-        SSL_CTX_set_min_proto_version(shared_.get(), TLS1_2_VERSION);
+        SSL_CTX_set_min_proto_version(shared_.get(), wanted.oldest);
         SSL_CTX_set_options(shared_.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_verify(shared_.get(), verify_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+        SSL_CTX_set_session_cache_mode(shared_.get(),
+                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(shared_.get(), &tls_channel::offered);
         ERR_clear_error();
         verify_ ? trust(wanted) : warn();
+        if (!wanted.certificate.empty()) identify(wanted.certificate, wanted.key);
     }
 
     result<std::unique_ptr<channel>> make(const channel_peer& with) const override {
@@ -56,8 +65,11 @@ public:
         if (!expect(one.get(), name, with.host_is_ip))
             return error(error_kind::tls, "the host name cannot be verified: " + name);
         offer(one.get(), with.protocols);
-        return std::unique_ptr<channel>(
-            std::make_unique<tls_channel>(std::move(one), std::move(name)));
+        // Sessions go only where they came from: what was verified once is not verified again.
+        std::string peer = name + ':' + std::to_string(with.port);
+        if (const auto known = sessions_->take(peer)) SSL_set_session(one.get(), known.get());
+        return std::unique_ptr<channel>(std::make_unique<tls_channel>(
+            std::move(one), std::move(name), std::move(peer), sessions_));
     }
 
 private:
@@ -84,12 +96,12 @@ private:
         SSL_CTX* const into = shared_.get();
         if (!wanted.ca_file.empty() &&
             SSL_CTX_load_verify_locations(into, wanted.ca_file.c_str(), nullptr) != 1)
-            return refuse("the CA file " + wanted.ca_file + " cannot be used");
+            return refuse("the CA file " + wanted.ca_file + " cannot be used", give_pem);
         if (!wanted.ca_pem.empty() && !add_pem(wanted.ca_pem))
-            return refuse("the CA text given to tls() is no PEM certificate");
+            return refuse("the CA text given to tls() is no PEM certificate", give_pem);
         if (wanted.ca_file.empty() && wanted.ca_pem.empty() &&
             SSL_CTX_set_default_verify_paths(into) != 1)
-            return refuse("the system's CA certificates cannot be read");
+            return refuse("the system's CA certificates cannot be read", give_pem);
     }
     bool add_pem(const std::string& text) {
         const std::unique_ptr<BIO, decltype(&BIO_free)> in(
@@ -103,11 +115,36 @@ private:
         if (count > 0 && at_end) ERR_clear_error();
         return count > 0 && at_end;
     }
-    void refuse(const std::string& what) {
+    void identify(const std::string& certificate, const std::string& key) {
+        SSL_CTX* const into = shared_.get();
+        constexpr std::string_view files =
+            "Give tls().client_certificate() two PEM files: the certificate with what leads to its "
+            "CA, and its key.";
+        if (SSL_CTX_use_certificate_chain_file(into, certificate.c_str()) != 1)
+            return refuse("the client certificate " + certificate + " cannot be used", files);
+        // OpenSSL would ask at the terminal.
+        bool locked = false;
+        SSL_CTX_set_default_passwd_cb_userdata(into, &locked);
+        SSL_CTX_set_default_passwd_cb(into, [](char*, int, int, void* asked) {
+            *static_cast<bool*>(asked) = true;
+            return -1;
+        });
+        const bool usable = SSL_CTX_use_PrivateKey_file(into, key.c_str(), SSL_FILETYPE_PEM) == 1;
+        SSL_CTX_set_default_passwd_cb_userdata(into, nullptr);
+        if (locked)
+            return refuse("the key " + key + " is encrypted",
+                          "Decrypt it (openssl pkey -in key.pem -out plain.pem), and let nobody "
+                          "but this program's user read the result.");
+        if (!usable) refuse("the key " + key + " cannot be used for " + certificate, files);
+    }
+
+    static constexpr std::string_view give_pem =
+        "Give tls().ca_file() a readable file of PEM certificates.";
+    void refuse(const std::string& what, std::string_view advice) {
         const std::string why = tls_code(ERR_peek_error()).message();
         ERR_clear_error();
         unusable_ = error(error_kind::configuration, what + " (" + why + ")")
-                        .with_advice("Give tls().ca_file() a readable file of PEM certificates.");
+                        .with_advice(std::string(advice));
     }
     static void warn() {
         static std::atomic<bool> warned{false};
@@ -119,6 +156,7 @@ private:
     }
 
     std::unique_ptr<SSL_CTX, ssl_context_deleter> shared_;
+    const std::shared_ptr<tls_sessions> sessions_ = std::make_shared<tls_sessions>();
     bool verify_;
     std::optional<error> unusable_;
 };
