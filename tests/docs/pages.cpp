@@ -355,4 +355,19 @@ TEST_CASE("a transport says how many connections it has", "[docs]") {
     CHECK(http.connections().idle == 1);
 }
 
+TEST_CASE("a transport is told which way to go", "[docs]") {
+    llmkit::background_loop loop;
+    // [quote:route]
+    using llmkit::http_options;
+    const auto on = loop.get_executor();
+    auto proxied = llmkit::http(on, http_options().route(llmkit::proxy("http://proxy.example:3128",
+                                                                       "localhost,.internal")));
+    auto straight = llmkit::http(on, http_options().route(llmkit::direct()));
+    auto beside = llmkit::http(on, http_options().route(llmkit::unix_socket("/run/llm.sock")));
+    // for the last one a base URL such as http://localhost/v1
+    // [quote:route]
+    CHECK(proxied.connections().open + straight.connections().open == 0);
+    CHECK(beside.connections().open == 0);
+}
+
 }  // namespace test_docs_pages

@@ -1,6 +1,7 @@
 #include <llmkit/core/child.hpp>
 #include <llmkit/transport/http.hpp>
 
+#include "full_port.hpp"
 #include "raw_server.hpp"
 #include "test.hpp"
 
@@ -122,30 +123,6 @@ task<void> waits_in_vain(const raw_server& server) {
     CHECK(client.connections().waiting == 0);
     CHECK(client.connections().open == 1);
 }
-
-/// A port whose queue of connections is full, so that connecting to it takes for ever.
-class full_port {
-public:
-    explicit full_port(asio::io_context& context) : acceptor_(context) {
-        acceptor_.open(asio::ip::tcp::v4());
-        acceptor_.bind({asio::ip::address_v4::loopback(), 0});
-        acceptor_.listen(0);
-        for (int i = 0; i < 4; ++i) {
-            fillers_.emplace_back(context);
-            fillers_.back().open(asio::ip::tcp::v4());
-            fillers_.back().async_connect(acceptor_.local_endpoint(), [](std::error_code) {});
-        }
-    }
-    url where() const {
-        std::string why;
-        const auto port = std::to_string(acceptor_.local_endpoint().port());
-        return url::parse("http://127.0.0.1:" + port + "/", why).value();
-    }
-
-private:
-    asio::ip::tcp::acceptor acceptor_;
-    std::vector<asio::ip::tcp::socket> fillers_;
-};
 
 }  // namespace
 

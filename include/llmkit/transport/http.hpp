@@ -44,11 +44,12 @@ private:
     struct core {
         core(const executor& on, http_options options)
             : time(on),
-              secure(options.tls()),
               policy(options.policy()),
               sockets(detail::socket_registry_service::of(on)),
               pool(std::make_shared<detail::connection_pool>(sockets, time, policy)),
-              names(std::make_shared<detail::resolver>(sockets, time, policy)) {
+              connecting(std::make_shared<const detail::connector>(
+                  sockets, time, policy, options.tls(),
+                  options.route() ? *options.route() : environment_proxies())) {
             parsing.head_bytes = std::max<std::size_t>(policy.max_head, 1024);
             parsing.line_bytes = std::min(parsing.line_bytes, parsing.head_bytes);
             if (options.http2()) shared = options.http2().maker().make(site());
@@ -58,37 +59,33 @@ private:
         // Answers may outlive the transport, and so may the pool; nobody is left to call again.
         ~core() { pool->background().stop(); }
         const clock_handle time;
-        const encryption secure;
         const http_policy policy;
         detail::http1_limits parsing;
         const std::shared_ptr<detail::socket_registry> sockets;
         const std::shared_ptr<detail::connection_pool> pool;
-        const std::shared_ptr<detail::resolver> names;
+        const std::shared_ptr<const detail::connector> connecting;
         std::shared_ptr<detail::multiplexer> shared;
 
     private:
         // By parts: connections may be made longer than this lives.
         detail::multiplex_site site() const {
-            const auto open = [sockets = sockets, time = time, parsing = parsing, names = names,
-                               secure = secure](std::shared_ptr<detail::connection_hold> hold,
-                                                url to, detail::exchange_limits limits) {
-                return open_shared(sockets, time, parsing, names, secure, std::move(hold),
-                                   std::move(to), limits);
+            const auto open = [with = connecting, parsing = parsing](
+                                  std::shared_ptr<detail::connection_hold> hold, url to,
+                                  detail::exchange_limits limits) {
+                return open_shared(with, parsing, std::move(hold), std::move(to), limits);
             };
             return {time, pool, open, policy};
         }
     };
 
-    static task<result<std::string>> open_shared(std::shared_ptr<detail::socket_registry> sockets,
-                                                 clock_handle time, detail::http1_limits parsing,
-                                                 std::shared_ptr<detail::resolver> names,
-                                                 encryption secure,
+    static task<result<std::string>> open_shared(std::shared_ptr<const detail::connector> with,
+                                                 detail::http1_limits parsing,
                                                  std::shared_ptr<detail::connection_hold> hold,
                                                  url to, detail::exchange_limits limits) {
         hold->fill(
-            std::make_unique<detail::http1_connection>(std::move(sockets), time.base(), parsing));
-        auto open = co_await detail::establish(hold, std::move(names), std::move(secure), to,
-                                               limits, limit(), detail::http2_or_1);
+            std::make_unique<detail::http1_connection>(with->sockets, with->time.base(), parsing));
+        auto open = co_await detail::establish(hold, std::move(with), to, limits, limit(),
+                                               detail::http2_or_1);
         if (!open) co_return open.error();
         co_return std::string(hold->connection().line.protocol());
     }
@@ -101,21 +98,23 @@ private:
     }
 
     static task<result<http_response>> attempt(std::shared_ptr<core> shared, http_request ask) {
+        const auto way = shared->connecting->way.towards(ask.target());
+        if (!way) co_return way.error();
         std::string head;
-        if (auto refused = write_head(*shared, ask, head); !refused) co_return refused.error();
+        if (auto refused = write_head(*shared, ask, *way, head); !refused)
+            co_return refused.error();
         const detail::exchange_limits limits = limits_of(*shared, ask);
         const time_point start = shared->time.now();
         const limit total = ask.deadline.earliest(after(start, shared->policy.total));
 
-        if (shared->shared && shared->shared->takes(ask.target())) {
+        if (shared->shared && !way->forwards(ask.target()) && shared->shared->takes(ask.target())) {
             auto answer = co_await shared->shared->send(ask, limits, total);
             if (!answer) co_return answer.error();
             if (*answer) co_return std::move(**answer);
         }
         for (bool replayed = false;; replayed = true) {
-            std::string origin = ask.target().origin();
-            auto place = co_await detail::connection_pool::acquire(shared->pool, std::move(origin),
-                                                                   total, replayed);
+            auto place = co_await detail::connection_pool::acquire(
+                shared->pool, way->pool_key(ask.target()), total, replayed);
             if (!place) co_return place.error();
             if (place->connection() && place->connection()->session)
                 place->fill(nullptr);  // HTTP/2
@@ -126,13 +125,16 @@ private:
             if (!hold->connected()) {
                 hold->fill(std::make_unique<detail::http1_connection>(
                     shared->sockets, shared->time.base(), shared->parsing));
-                auto open = co_await detail::establish(hold, shared->names, shared->secure,
-                                                       ask.target(), limits, total);
+                auto open = co_await detail::establish(hold, shared->connecting, ask.target(),
+                                                       limits, total);
                 if (!open) co_return open.error();
             }
             std::string first = replayed || !hold->connection().used ? std::move(head) : head;
             auto answer = co_await detail::http1_exchange(hold, ask, std::move(first), limits);
             if (answer) {
+                // Only a proxy asks for this; a server's own word would be 401.
+                if (way->forwards(ask.target()) && answer->status() == 407)
+                    co_return detail::proxy_login_error(*way->proxy, 407, answer->fields());
                 unfinished.dismiss();
                 co_return answer;
             }
@@ -147,8 +149,10 @@ private:
         return on.used && why.kind() == error_kind::connection_lost && !on.parser.started();
     }
 
-    static result<void> write_head(const core& shared, const http_request& ask, std::string& head) {
-        if (ask.target().secure() && !shared.secure)
+    static result<void> write_head(const core& shared, const http_request& ask,
+                                   const detail::hop& way, std::string& head) {
+        const url& to = ask.target();
+        if (to.secure() && !shared.connecting->secure)
             return error(error_kind::configuration, "this transport was made without TLS")
                 .with_advice(
                     "Include <llmkit/transport/tls.hpp>, make it with http(executor, "
@@ -160,9 +164,17 @@ private:
             sized ? detail::http1_body::sized(ask.body().size()) : detail::http1_body::none();
         std::string why;
         head.reserve(512);
-        if (detail::write_request_head(head, method, ask.target().target(),
-                                       ask.target().authority(), ask.fields(), body, why))
+        if (way.forwards(to)) {
+            headers fields = ask.fields();
+            const std::string& login = way.proxy->authorization();
+            if (!login.empty()) fields.set("Proxy-Authorization", login);
+            if (detail::write_request_head(head, method, to.text(), to.authority(), fields, body,
+                                           why))
+                return {};
+        } else if (detail::write_request_head(head, method, to.target(), to.authority(),
+                                              ask.fields(), body, why)) {
             return {};
+        }
         return error(error_kind::invalid_request, std::move(why));
     }
 

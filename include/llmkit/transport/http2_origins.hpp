@@ -102,6 +102,8 @@ public:
 
     void opened(http2_session& one, std::size_t room) override {
         change(one, [&](origin& at, session_ptr self) {
+            // Until its settings come, a further connection is taken for one like the others.
+            if (at.known) room = std::min(room, at.usual);
             at.usual = std::max<std::size_t>(room, 1);
             at.known = true;
             one.limit = room;

@@ -1,11 +1,13 @@
 // llmkit/transport/options.hpp: what an http transport is made of and how far it may go.
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include <llmkit/transport/channel.hpp>
 #include <llmkit/transport/multiplex.hpp>
 #include <llmkit/transport/policy.hpp>
+#include <llmkit/transport/route.hpp>
 
 namespace llmkit {
 
@@ -36,15 +38,23 @@ public:
         http2_ = std::move(how);
         return *this;
     }
+    /// Which way servers are reached: `direct()`, `proxy(url)`, `unix_socket(path)`. Otherwise as the
+    /// environment says when the transport is made (`environment_proxies()`).
+    http_options& route(llmkit::route way) {
+        route_ = std::move(way);
+        return *this;
+    }
 
     const encryption& tls() const { return tls_; }
     const multiplexing& http2() const { return http2_; }
     const http_policy& policy() const { return policy_; }
+    const std::optional<llmkit::route>& route() const { return route_; }
 
 private:
     encryption tls_;
     multiplexing http2_;
     http_policy policy_;
+    std::optional<llmkit::route> route_;
 };
 
 }  // namespace llmkit

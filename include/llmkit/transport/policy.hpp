@@ -25,7 +25,10 @@ struct http_policy {
     duration idle_timeout = std::chrono::seconds(30);
     std::size_t max_queued = 10'000;  ///< calls waiting for a connection; one more is `refused`
 
-    duration connect = std::chrono::seconds(5);    ///< address, connection, TLS handshake together
+    duration connect = std::chrono::seconds(5);  ///< address, connection, TLS handshake together
+    /// How long one of several addresses is waited for before the next is tried as well (RFC 8305);
+    /// at least 10 ms, `max`: only when one has failed.
+    duration attempt_delay = std::chrono::milliseconds(250);
     duration first_event = duration::max();        ///< from sending to the answer's head
     duration idle = duration::max();               ///< between two pieces of the body
     duration total = std::chrono::minutes(10);     ///< everything, waiting in the queue included

@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,7 +16,6 @@
 
 #include <asio/buffer.hpp>
 #include <asio/generic/stream_protocol.hpp>
-#include <asio/ip/tcp.hpp>
 #include <asio/redirect_error.hpp>
 
 #include <llmkit/core/asio.hpp>
@@ -69,7 +67,6 @@ private:
 class wire final : public droppable {
 public:
     using socket = asio::generic::stream_protocol::socket;
-    using endpoint = asio::generic::stream_protocol::endpoint;
 
     wire(std::shared_ptr<socket_registry> in, executor base)
         : registry_(std::move(in)), base_(std::move(base)) {
@@ -79,14 +76,12 @@ public:
     wire& operator=(const wire&) = delete;
     ~wire() { registry_->remove(*this); }
 
-    /// Connects to `to`; may be called again with another address when it failed.
-    task<std::error_code> connect(endpoint to) {
-        std::error_code failed;
-        if (begin_connect(to, failed)) {
-            failed = co_await wait(asio::socket_base::wait_write);
-            if (!failed) failed = pending_error();
-        }
-        co_return failed;
+    /// Takes over a connected, non-blocking socket. False: it was cut meanwhile, or the context ends.
+    bool adopt(socket connected) {
+        std::lock_guard lock(mutex_);
+        if (cut_ || !base_) return false;
+        socket_.emplace(std::move(connected));
+        return true;
     }
 
     /// Puts encryption on top and agrees on it with the peer.
@@ -226,34 +221,6 @@ private:
         write_token token_;
     };
 
-    // The system call is made under the lock, or a cut just before it would be lost.
-    bool begin_connect(const endpoint& to, std::error_code& failed) {
-        std::lock_guard lock(mutex_);
-        if (cut_ || !base_) {
-            failed = asio::error::connection_aborted;
-            return false;
-        }
-        socket_.emplace(base_);
-        socket_->open(to.protocol(), failed);
-        if (failed) return false;
-        socket_->non_blocking(true, failed);
-        if (failed) return false;
-        // Small requests must not wait for the peer's acknowledgement of earlier ones.
-        if (const int family = to.protocol().family(); family == AF_INET || family == AF_INET6)
-            socket_->set_option(asio::ip::tcp::no_delay(true), failed);
-        failed.clear();
-        if (::connect(socket_->native_handle(), to.data(), static_cast<socklen_t>(to.size())) == 0)
-            return false;
-        if (errno == EINPROGRESS) return true;
-        failed.assign(errno, std::system_category());
-        return false;
-    }
-    std::error_code pending_error() {
-        int code = 0;
-        socklen_t size = sizeof code;
-        ::getsockopt(socket_->native_handle(), SOL_SOCKET, SO_ERROR, &code, &size);
-        return {code, std::system_category()};
-    }
     static task<std::size_t> gone(std::error_code& failed) {
         failed = asio::error::bad_descriptor;
         co_return 0;
