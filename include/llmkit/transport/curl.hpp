@@ -121,10 +121,15 @@ inline result<void> curl_prepare(const curl_loop& loop, curl_call& call, const h
     set(CURLOPT_TIMEOUT_MS, 0L);
     const auto idle = std::chrono::ceil<std::chrono::seconds>(loop.options.policy().idle_timeout);
     set(CURLOPT_MAXAGE_CONN, static_cast<long>(std::clamp<std::int64_t>(idle.count(), 1, 86400)));
-    // In clear HTTP/1.1 a second call needs a connection of its own anyhow.
-    const bool shares =
-        ask.target().secure() || loop.options.version() == curl_version::http2_prior_knowledge;
-    set(CURLOPT_PIPEWAIT, shares ? 1L : 0L);
+    // Before version 8 libcurl breaks a connection of HTTP/2 in clear when it uses it again
+    // (https://github.com/curl/curl/pull/10643): there each call has one of its own.
+    const bool clear2 =
+        !ask.target().secure() && loop.options.version() == curl_version::http2_prior_knowledge;
+    const bool breaks = clear2 && ::curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
+    set(CURLOPT_FRESH_CONNECT, breaks ? 1L : 0L);
+    set(CURLOPT_FORBID_REUSE, breaks ? 1L : 0L);
+    // Waits for a connection that may be shared; in clear HTTP/1.1 none may.
+    set(CURLOPT_PIPEWAIT, (ask.target().secure() || clear2) && !breaks ? 1L : 0L);
 
     set(CURLOPT_HEADERFUNCTION, &curl_call::on_header);
     set(CURLOPT_HEADERDATA, &call);
@@ -134,10 +139,8 @@ inline result<void> curl_prepare(const curl_loop& loop, curl_call& call, const h
     set(CURLOPT_RESOLVER_START_DATA, &call);
     set(CURLOPT_PREREQFUNCTION, &curl_call::on_request);
     set(CURLOPT_PREREQDATA, &call);
-    set(CURLOPT_OPENSOCKETFUNCTION, &curl_call::on_open);
-    set(CURLOPT_OPENSOCKETDATA, &call);
-    set(CURLOPT_CLOSESOCKETFUNCTION, curl_loop::closer);
-    set(CURLOPT_CLOSESOCKETDATA, loop.counters.get());
+    set(CURLOPT_SOCKOPTFUNCTION, &curl_call::on_connect);
+    set(CURLOPT_SOCKOPTDATA, &call);
 
     const bool sized =
         !ask.body().empty() || method == "POST" || method == "PUT" || method == "PATCH";
@@ -174,7 +177,6 @@ inline result<void> curl_prepare(const curl_loop& loop, curl_call& call, const h
 
 /// How busy a `curl` transport is at this moment.
 struct curl_figures {
-    std::size_t open = 0;     ///< sockets, idle ones included
     std::size_t calls = 0;    ///< under way, those that wait for a connection included
     std::size_t waiting = 0;  ///< of these, for a connection
 };
@@ -193,7 +195,7 @@ public:
 
     curl_figures connections() const {
         const auto& counted = *loop_->counters;
-        return {counted.open.load(), counted.calls.load(), counted.waiting.load()};
+        return {counted.calls.load(), counted.waiting.load()};
     }
 
 private:

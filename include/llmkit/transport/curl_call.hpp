@@ -2,8 +2,7 @@
 #pragma once
 
 #include <curl/curl.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,7 +24,6 @@ namespace llmkit::detail {
 
 /// What a transport counts, readable from any thread.
 struct curl_counters {
-    std::atomic<std::size_t> open{0};     ///< sockets
     std::atomic<std::size_t> calls{0};    ///< with libcurl
     std::atomic<std::size_t> waiting{0};  ///< of these, for a connection
 };
@@ -120,12 +118,10 @@ public:
         static_cast<curl_call*>(self)->enter(curl_phase::exchanging);
         return CURL_PREREQFUNC_OK;
     }
-    static curl_socket_t on_open(void* self, curlsocktype, curl_sockaddr* to) noexcept {
-        auto& call = *static_cast<curl_call*>(self);
-        call.enter(curl_phase::connecting);
-        const int made = ::socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
-        if (made >= 0) ++call.counters->open;
-        return made < 0 ? CURL_SOCKET_BAD : made;
+    static int on_connect(void* self, curl_socket_t with, curlsocktype) noexcept {
+        static_cast<curl_call*>(self)->enter(curl_phase::connecting);
+        ::fcntl(with, F_SETFD, FD_CLOEXEC);  // libcurl leaves that to us
+        return CURL_SOCKOPT_OK;
     }
     /// libcurl has done all it could.
     void done(CURLcode code) {

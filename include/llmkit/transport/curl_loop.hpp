@@ -2,6 +2,7 @@
 #pragma once
 
 #include <curl/curl.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <chrono>
@@ -133,10 +134,12 @@ public:
     void drop() noexcept override { let_go(); }
 
 private:
-    /// A socket that libcurl waits for.
+    /// A socket that libcurl waits for, under a descriptor of ours: libcurl closes its own at times
+    /// before it says so, and the number may be another's by then.
     struct watch {
-        explicit watch(const executor& on) : socket(on) {}
+        watch(const executor& on, curl_socket_t which) : socket(on), name(which) {}
         asio::posix::stream_descriptor socket;
+        const curl_socket_t name;
         int wanted = CURL_POLL_NONE;
         bool reading = false;
         bool writing = false;
@@ -223,8 +226,7 @@ private:
             (what == CURL_CSELECT_IN ? one->reading : one->writing) = false;
             const auto self = weak.lock();
             if (failed || !self || !self->multi_ || !one->socket.is_open()) return;
-            const auto which = one->socket.native_handle();
-            if ((one->wanted & what) != 0) self->act(which, what);
+            if ((one->wanted & what) != 0) self->act(one->name, what);
             self->settle();
             if (one->socket.is_open()) self->wait_for(one);
         };
@@ -274,25 +276,22 @@ private:
         static_cast<curl_loop*>(data)->watch_for(which, wanted);
         return 0;
     }
-    static int on_close(void* counters, curl_socket_t which) noexcept {
-        --static_cast<curl_counters*>(counters)->open;
-        return ::close(which);
-    }
-
     void watch_for(curl_socket_t which, int wanted) {
         const auto found = watches_.find(which);
         if (wanted == CURL_POLL_REMOVE) {
             if (found == watches_.end()) return;
-            found->second->socket.release();  // libcurl closes it, or keeps it
+            std::error_code ignored;
+            found->second->socket.close(ignored);
             watches_.erase(found);
             return;
         }
         if (!lane_) return;
         auto& one = watches_[which];
         if (!one) {
-            one = std::make_shared<watch>(lane_);
+            one = std::make_shared<watch>(lane_, which);
+            const int same = ::fcntl(which, F_DUPFD_CLOEXEC, 0);
             std::error_code failed;
-            one->socket.assign(which, failed);
+            one->socket.assign(same, failed);
         }
         one->wanted = wanted;
         wait_for(one);
@@ -331,7 +330,6 @@ private:
         }
         counters->calls -= active_.size();
         if (multi) ::curl_multi_cleanup(multi);
-        for (auto& [which, one] : watches_) one->socket.release();
         watches_.clear();
         active_.clear();
     }
@@ -347,10 +345,6 @@ private:
     long due_ = -1;  ///< milliseconds until libcurl wants to be called; -1 for never
     std::unordered_map<CURL*, std::shared_ptr<curl_call>> active_;
     std::unordered_map<curl_socket_t, std::shared_ptr<watch>> watches_;
-
-public:
-    /// What closes sockets; its data are the counters.
-    static constexpr curl_closesocket_callback closer = &on_close;
 };
 
 inline void curl_cut::operator()(expiry how) const {
