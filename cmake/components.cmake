@@ -21,3 +21,7 @@ llmkit_component(http2 PACKAGE NGHTTP2 VERSION 1.52 LINK NGHTTP2::NGHTTP2
                          transport/http2_loss.hpp transport/http2_origins.hpp
                          transport/http2_session.hpp testing/http2_server.hpp
                  DEBIAN libnghttp2-dev)
+llmkit_component(curl PACKAGE CURL VERSION 7.87 LINK CURL::libcurl
+                 HEADERS transport/curl.hpp transport/curl_call.hpp transport/curl_error.hpp
+                         transport/curl_loop.hpp transport/curl_options.hpp
+                 DEBIAN libcurl4-openssl-dev)
