@@ -38,6 +38,13 @@ public:
     const token_usage& usage() const { return usage_; }
 
     // For dialects, which fill it.
+    void clear() {
+        present_ = false;
+        text_.clear();
+        tool_calls_.clear();
+        finish_ = finish_reason::none;
+        usage_ = token_usage();
+    }
     void set_present(bool yes) { present_ = yes; }
     std::string& mutable_text() { return text_; }
     std::vector<tool_call>& mutable_tool_calls() { return tool_calls_; }

@@ -48,6 +48,7 @@ struct json_block {
 /// its high bit set.
 inline const char* find_json_special(const char* p, const char* end, bool& non_ascii) {
 #if defined(__SSE2__)
+    const char* const begin = p;
     if (end - p >= 16) {  // most runs are short
         const json_block block(p);
         if (block.stops != 0) {
@@ -75,6 +76,14 @@ inline const char* find_json_special(const char* p, const char* end, bool& non_a
             return p + std::countr_zero(block.stops);
         }
         non_ascii |= block.high != 0;
+    }
+    if (p != end && end - begin >= 16) {  // the rest, together with what was seen before it
+        const json_block block(end - 16);
+        const unsigned rest = ~0U << (16 - (end - p));
+        const unsigned stops = block.stops & rest;
+        const unsigned before_stop = stops != 0 ? (stops & (0U - stops)) - 1U : ~0U;
+        non_ascii |= (block.high & rest & before_stop) != 0;
+        return stops != 0 ? end - 16 + std::countr_zero(stops) : end;
     }
 #endif
     if constexpr (std::endian::native == std::endian::little) {

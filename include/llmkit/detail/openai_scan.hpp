@@ -20,6 +20,9 @@ public:
     openai_scanner(std::string_view json, event_facts& facts)
         : begin_(json.data()), scan_(json), facts_(facts) {}
 
+    /// The value of `obfuscation`, random letters with which OpenAI evens out the sizes of chunks.
+    std::string_view padding() const { return padding_; }
+
     bool run() {
         scan_.members([&](json_string key) {
             if (key == "choices") {
@@ -31,6 +34,9 @@ public:
             } else if (key == "object") {
                 json_string kind;
                 if (scan_.read(kind) && kind == "error") facts_.error = true;  // older vLLM
+            } else if (key == "obfuscation") {
+                json_string letters;
+                if (scan_.read(letters)) padding_ = letters.raw;
             }
         });
         return scan_.finish();
@@ -130,7 +136,15 @@ private:
     json_scanner scan_;
     event_facts& facts_;
     json_string text_;  // of the choice that is being read
+    std::string_view padding_;
 };
+
+/// Whether an event's data is `[DONE]`.
+inline bool is_openai_end(std::string_view data) {
+    while (data.ends_with(' ')) data.remove_suffix(1);
+    while (data.starts_with(' ')) data.remove_prefix(1);
+    return data == "[DONE]";
+}
 
 /// What one server-sent event's data says. `facts.text_at` counts from the start of `data`.
 ///
@@ -139,10 +153,7 @@ private:
 /// `facts` is empty. JSON that is no object says nothing, and is no error.
 inline bool scan_openai_event(std::string_view data, event_facts& facts) {
     facts = {};
-    std::string_view word = data;
-    while (word.ends_with(' ')) word.remove_suffix(1);
-    while (word.starts_with(' ')) word.remove_prefix(1);
-    if (word == "[DONE]") return facts.last = true;
+    if (is_openai_end(data)) return facts.last = true;
     if (openai_scanner(data, facts).run()) return true;
     facts = {};
     return false;

@@ -56,9 +56,11 @@ public:
     }
 
     bool read_delta(const event& from, chat_delta& into) const override {
-        event_facts facts = from.facts();
-        if (facts == event_facts()) scan_openai_event(from.data(), facts);
-        into = chat_delta();
+        event_facts found;
+        const bool unread = from.facts().text_size == 0 && from.facts() == event_facts();
+        if (unread) scan_openai_event(from.data(), found);
+        const event_facts& facts = unread ? found : from.facts();
+        into.clear();
         if (facts.text_size != 0 &&
             std::size_t{facts.text_at} + facts.text_size <= from.data().size()) {
             json_string{from.data().substr(facts.text_at, facts.text_size), facts.text_escaped}

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <llmkit/core/event_stream.hpp>
+#include <llmkit/detail/openai_chunks.hpp>
 #include <llmkit/detail/sse.hpp>
 #include <llmkit/provider/openai_exchange.hpp>
 
@@ -109,7 +110,7 @@ private:
     /// Nothing for an event that says nothing.
     std::optional<stream_item> read_event() {
         event_facts facts;
-        if (!scan_openai_event(raw_.data, facts)) {
+        if (!chunks_.read(raw_.data, facts)) {
             if (!known_) return event(shared(raw_.data), facts, bytes::copy(raw_.name));
             ++malformed_;
             if (bad_start_.empty()) bad_start_ = raw_.data.substr(0, 1000);
@@ -158,6 +159,7 @@ private:
     http_response answer_;
     bytes piece_;
     sse_framer framer_;
+    openai_chunks chunks_;
     sse_event raw_;
     bool framed_ = false;  // raw_ holds an event that was not read yet
     std::int64_t choices_;
