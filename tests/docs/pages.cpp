@@ -4,8 +4,10 @@
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/core/run.hpp>
 #include <llmkit/layer/dedup.hpp>
+#include <llmkit/layer/monitor.hpp>
 #include <llmkit/layer/retry.hpp>
 #include <llmkit/layer/timeout.hpp>
+#include <llmkit/metrics/report.hpp>
 #include <llmkit/provider/openai.hpp>
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/http_server.hpp>
@@ -353,6 +355,31 @@ TEST_CASE("a transport says how many connections it has", "[docs]") {
     REQUIRE(loop.wait(client.chat(llmkit::chat_request("m").user("Hi"))));
     CHECK(http.connections().open == 1);
     CHECK(http.connections().idle == 1);
+}
+
+TEST_CASE("a transport is watched and warmed up", "[docs]") {
+    llmkit::testing::http_server server(
+        [](const auto&) { return llmkit::testing::openai_reply("Hello"); });
+    llmkit::background_loop loop;
+    const std::string base_url = server.base_url();
+    // [quote:watch]
+    auto http = llmkit::http(loop.get_executor());
+    llmkit::metrics figures;
+    figures.watch("transport", http);
+    auto client = llmkit::pipeline(llmkit::openai(http)) | llmkit::monitor(figures);
+    // fmt::print("{}", llmkit::to_table(figures.snapshot()));
+    // transport       open 8, idle 8, waiting 0, opened 8, failed 0, reused 0, …
+    // [quote:watch]
+    const auto warm = [](llmkit::http_transport by, std::string url) -> llmkit::task<std::size_t> {
+        // [quote:warm_up]
+        auto ready = co_await by.warm_up(url, 8);  // 8, or fewer if the policy allows no more
+        // [quote:warm_up]
+        co_return ready.value();
+    };
+    const auto ready = loop.wait(warm(http, base_url));
+    CHECK(ready == 8);
+    CHECK(llmkit::to_table(figures.snapshot()).find("transport       open 8, idle 8") !=
+          std::string::npos);
 }
 
 TEST_CASE("a transport is told which way to go", "[docs]") {

@@ -134,6 +134,7 @@ TEST_CASE("calls go through a real proxy, in clear and by tunnels", "[proxy][ngi
         CHECK(large->size() == 3 << 20);
     }
     CHECK(client.connections().idle >= 1);  // the tunnel is kept
+    CHECK(client.connections().tls_handshakes == 1);
 }
 
 TEST_CASE("what a real proxy refuses is told", "[proxy][nginx]") {

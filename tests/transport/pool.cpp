@@ -2,6 +2,7 @@
 
 #include <llmkit/core/child.hpp>
 
+#include "hand_clock.hpp"
 #include "raw_server.hpp"
 #include "test.hpp"
 
@@ -141,7 +142,7 @@ task<void> bounds() {
 }
 
 task<void> reuse() {
-    bench at(co_await asio::this_coro::executor, {.max_connections = 4, .idle_timeout = 20ms});
+    bench at(co_await asio::this_coro::executor, {.max_connections = 4});
     auto one = co_await at.use("a");
     fake* const first = one.connection();
     one.keep();
@@ -163,14 +164,70 @@ task<void> reuse() {
     CHECK(at.alive == 0);
     *stale = fake_lease();
     CHECK(at.open() == 0);
+}
 
-    auto old = co_await at.use("a");
-    old.keep();
-    co_await sleep_for(at.time, 30ms);
-    auto other = co_await at.use("b");  // whoever comes next sweeps
+task<void> expires(hand_clock& time) {
+    bench at(co_await asio::this_coro::executor, {.max_connections = 4, .idle_timeout = 10s});
+    for (const char* host : {"a", "b"}) {
+        auto lease = co_await at.use(host);
+        lease.keep();
+        time.pass(5s);
+    }
+    time.pass(5s);  // b has been idle for ten seconds, a for fifteen, and nobody has looked
+    CHECK(at.idle() == 2);
+    auto other = co_await at.use("c");  // whoever comes next does
     CHECK(at.idle() == 0);
     CHECK(at.open() == 1);
     CHECK(at.alive == 1);
+    CHECK(at.all->figures().closed_idle == 2);
+    other.keep();
+    time.pass(9s);
+    auto again = co_await at.use("c");
+    CHECK(at.all->figures().reused == 1);
+    CHECK(at.all->figures().closed_idle == 2);
+}
+
+task<void> queue_limit(hand_clock& time) {
+    bench at(co_await asio::this_coro::executor, {.max_connections = 1, .queue = 100ms});
+    auto held = co_await at.use("a");
+    std::vector<int> order;
+    child<void> served(at.time, queue_up(at, "a", 1, order));
+    co_await settle();
+    time.pass(30ms);
+    held.keep();
+    co_await served.join();
+    CHECK(at.all->figures().waited == 1);
+    CHECK(at.all->figures().wait_time == 30ms);
+    CHECK(at.all->figures().reused == 1);
+
+    auto again = co_await at.use("a");
+    asio::post(time.base(), [&time] { time.pass(100ms); });
+    auto late = co_await at.take("a");
+    REQUIRE(!late);
+    CHECK(late.error().kind() == error_kind::timeout);
+    CHECK(late.error().code() == "queue_limit");
+    CHECK(at.waiting() == 0);
+    CHECK(at.all->figures().wait_time == 130ms);
+}
+
+task<void> without_waiting() {
+    bench at(co_await asio::this_coro::executor, {.max_connections = 2, .max_per_host = 1});
+    auto first = fakes::acquire_now(at.all, "a");
+    REQUIRE(first);
+    CHECK(first.connection() == nullptr);
+    CHECK(!fakes::acquire_now(at.all, "a"));
+    first.fill(std::make_unique<fake>(at.alive));
+    first.keep();
+    auto again = fakes::acquire_now(at.all, "a");
+    REQUIRE(again);
+    CHECK(again.connection() != nullptr);
+    again.connection()->stale = true;
+    again.keep();
+    auto stale = fakes::acquire_now(at.all, "a");
+    REQUIRE(stale);
+    CHECK(stale.connection() == nullptr);
+    CHECK(at.all->figures().closed_idle == 1);
+    CHECK(at.alive == 0);
 }
 
 task<void> times_out() {
@@ -190,6 +247,13 @@ void run(task<void> test) {
     asio::io_context context;
     run_test(context, std::move(test));
 }
+// With time that passes by hand.
+void run(task<void> (*test)(hand_clock&)) {
+    asio::io_context context;
+    auto time = std::make_shared<hand_clock>(context.get_executor());
+    asio::make_service<detail::clock_service>(context, time);
+    run_test(context, test(*time));
+}
 
 }  // namespace
 
@@ -205,9 +269,17 @@ TEST_CASE("the pool is bounded in all, by host, when idle, and in its queue", "[
     run(bounds());
 }
 
-TEST_CASE("idle connections are used again until they are stale or too old", "[pool]") {
-    run(reuse());
+TEST_CASE("idle connections are used again until they are stale", "[pool]") { run(reuse()); }
+
+TEST_CASE("idle connections are closed when they are too old and somebody comes by", "[pool]") {
+    run(expires);
 }
+
+TEST_CASE("waiting for a place has a limit of its own, and is counted", "[pool]") {
+    run(queue_limit);
+}
+
+TEST_CASE("a place is given without waiting, or none", "[pool]") { run(without_waiting()); }
 
 TEST_CASE("waiting for a place ends at the limit", "[pool]") { run(times_out()); }
 

@@ -105,4 +105,71 @@ TEST_CASE("calls are cancelled from another thread while limits expire", "[threa
     serving.join();
 }
 
+TEST_CASE("each thread has a context and a transport of its own", "[threads]") {
+    asio::io_context servers;
+    raw_server server(servers, mostly_well);
+    std::thread serving([&] { servers.run(); });
+
+    auto sum = std::make_shared<tally>();
+    const url where = server.url();
+    std::atomic<int> tidy{0};
+    const auto work = [&] {
+        asio::io_context context(1);
+        auto client = http(context.get_executor(), {.max_connections = 8, .max_idle = 4});
+        for (int i = 0; i < 16; ++i) {
+            asio::co_spawn(context, many_calls(client, where, 20, sum),
+                           [sum](std::exception_ptr) { ++sum->ended; });
+        }
+        context.run();
+        const auto at_end = client.connections();
+        tidy += at_end.waiting == 0 && at_end.open == at_end.idle;
+    };
+    std::thread other(work);
+    work();
+    other.join();
+    CHECK(tidy == 2);
+    CHECK(sum->ended == 32);
+    CHECK(sum->whole > 100);
+    asio::post(servers, [&] { server.stop(); });
+    serving.join();
+}
+
+TEST_CASE("connections are warmed up, counted and used on two threads at once", "[threads]") {
+    asio::io_context servers;
+    raw_server server(servers, serve_well);
+    std::thread serving([&] { servers.run(); });
+
+    asio::io_context context(2);
+    const url named = server.url("/", "localhost");
+    auto client = http(context.get_executor(), {.max_connections = 8, .keep_names = 0s});
+    auto sum = std::make_shared<tally>();
+    const auto warm = [](http_transport by, std::string where,
+                         std::shared_ptr<tally> into) -> task<void> {
+        for (int i = 0; i < 10; ++i) {
+            const auto ready = co_await by.warm_up(where, 4);
+            if (!ready) ++into->failed;
+        }
+    };
+    for (int i = 0; i < 8; ++i) {
+        asio::co_spawn(asio::make_strand(context), warm(client, named.text(), sum),
+                       [sum](std::exception_ptr) { ++sum->ended; });
+        asio::co_spawn(asio::make_strand(context), many_calls(client, named, 20, sum),
+                       [sum](std::exception_ptr) { ++sum->ended; });
+    }
+    std::thread counting([&] {
+        while (sum->ended < 16) {
+            (void)client.connections();
+            std::this_thread::yield();
+        }
+    });
+    std::thread other([&] { context.run(); });
+    context.run();
+    other.join();
+    counting.join();
+    CHECK(sum->ended == 16);
+    CHECK(client.connections().open == client.connections().idle);
+    asio::post(servers, [&] { server.stop(); });
+    serving.join();
+}
+
 }  // namespace test_transport_threads

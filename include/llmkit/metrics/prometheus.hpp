@@ -20,15 +20,15 @@ namespace detail {
 /// Writes metric families in the Prometheus text format 0.0.4.
 class prometheus_writer {
 public:
-    explicit prometheus_writer(std::string_view prefix) {
-        for (const char c : prefix) {
-            const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-            prefix_ += letter || (c >= '0' && c <= '9' && !prefix_.empty()) ? c : '_';
-        }
-    }
+    explicit prometheus_writer(std::string_view prefix) : prefix_(prefix) {}
 
     void family(std::string_view name, std::string_view type, std::string_view help) {
-        name_ = prefix_.empty() ? std::string(name) : fmt::format("{}_{}", prefix_, name);
+        name_.clear();
+        for (const char c :
+             prefix_.empty() ? std::string(name) : fmt::format("{}_{}", prefix_, name)) {
+            const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+            name_ += letter || (c >= '0' && c <= '9' && !name_.empty()) ? c : '_';
+        }
         text_ += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name_, help, type);
     }
 
@@ -87,7 +87,8 @@ private:
 ///
 /// Names begin with `prefix` and an underscore; characters that may not stand in a name become
 /// underscores. Times are in seconds; the buckets are exact to within 3 %. `…_cost_usd_total` holds
-/// what is known, `…_cost_unknown_calls_total` counts the calls whose cost is not.
+/// what is known, `…_cost_unknown_calls_total` counts the calls whose cost is not. What a watched
+/// part shows is named after the part: `llmkit_transport_open`.
 /// Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 inline std::string to_prometheus(const metrics_snapshot& seen, std::string_view prefix = "llmkit") {
     detail::prometheus_writer out(prefix);
@@ -158,6 +159,13 @@ inline std::string to_prometheus(const metrics_snapshot& seen, std::string_view 
     }
     out.family("between_events_seconds", "histogram", "Between two events of one stream.");
     out.histogram("", seen.between_events);
+    for (const auto& [part, readings] : seen.watched) {
+        for (const reading& each : readings) {
+            out.family(fmt::format("{}_{}{}", part, each.name, each.counts ? "_total" : ""),
+                       each.counts ? "counter" : "gauge", each.help);
+            out.sample("", each.value);
+        }
+    }
     return out.take();
 }
 

@@ -18,6 +18,7 @@
 #include <llmkit/detail/label_table.hpp>
 #include <llmkit/metrics/histogram.hpp>
 #include <llmkit/metrics/snapshot.hpp>
+#include <llmkit/metrics/watch_list.hpp>
 
 namespace llmkit {
 
@@ -228,7 +229,9 @@ class metrics {
 public:
     using time_point = std::chrono::steady_clock::time_point;
 
-    metrics() : state_(std::make_shared<detail::metrics_state>()) {}
+    metrics()
+        : state_(std::make_shared<detail::metrics_state>()),
+          watched_(std::make_shared<detail::watch_list>()) {}
 
     /// One more call is in flight.
     void call_started(time_point now) const noexcept { state_->call_started(now); }
@@ -241,14 +244,33 @@ public:
     /// The time between two successive events of one stream.
     void event_gap(std::chrono::nanoseconds gap) const noexcept { state_->event_gap(gap); }
 
+    /// Shows the figures of a part of the program beside those of the calls, under `name`: whatever
+    /// has `readings()` that give `reading`s, such as the transport.
+    ///
+    ///     figures.watch("transport", http);
+    ///
+    /// The part is copied and kept; handles are cheap. Its `readings()` are called by whoever takes
+    /// a snapshot, on any thread, and must neither throw nor wait. At most 16 names: a known one
+    /// takes the place of what it named, a further one is not shown.
+    template <class Part>
+    void watch(std::string name, Part part) const {
+        watched_->add(std::move(name), [part = std::move(part)] { return part.readings(); });
+    }
+
     /// Everything so far. The window reaches from the first call's start to the last one's end.
-    metrics_snapshot snapshot() const { return state_->snapshot(std::nullopt); }
+    metrics_snapshot snapshot() const { return with_watched(state_->snapshot(std::nullopt)); }
 
     /// The same, with a window that reaches to `now`.
-    metrics_snapshot snapshot(time_point now) const { return state_->snapshot(now); }
+    metrics_snapshot snapshot(time_point now) const { return with_watched(state_->snapshot(now)); }
 
 private:
+    metrics_snapshot with_watched(metrics_snapshot all) const {
+        all.watched = watched_->read();
+        return all;
+    }
+
     std::shared_ptr<detail::metrics_state> state_;
+    std::shared_ptr<detail::watch_list> watched_;
 };
 
 }  // namespace llmkit

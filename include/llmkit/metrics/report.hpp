@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -27,6 +28,14 @@ inline std::string grouped(std::uint64_t number) {  // 1,234,567
 inline std::string grouped(std::int64_t number) {
     const auto size = static_cast<std::uint64_t>(number);
     return number < 0 ? "-" + grouped(0 - size) : grouped(size);
+}
+
+/// Whole numbers without a point, others with three digits behind it.
+inline std::string number_text(double number) {
+    const double whole = std::nearbyint(number);
+    if (whole == number && std::abs(number) < 1e15)
+        return grouped(static_cast<std::int64_t>(whole));
+    return fmt::format("{:.3f}", number);
 }
 
 inline double seconds(std::chrono::nanoseconds length) {
@@ -107,6 +116,26 @@ inline nlohmann::json counts_json(const std::vector<named_count>& counts) {
     return object;
 }
 
+/// "connections open 3, idle 2": names as they are said, whole numbers without a point.
+inline std::string readings_text(const std::vector<reading>& all) {
+    std::string text;
+    for (const reading& each : all) {
+        std::string name(each.name);
+        std::replace(name.begin(), name.end(), '_', ' ');
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, number_text(each.value));
+    }
+    return text;
+}
+
+inline nlohmann::json readings_json(const std::vector<watched_figures>& watched) {
+    nlohmann::json object = nlohmann::json::object();
+    for (const auto& [part, readings] : watched) {
+        nlohmann::json& into = object[part] = nlohmann::json::object();
+        for (const reading& each : readings) into[std::string(each.name)] = each.value;
+    }
+    return object;
+}
+
 inline nlohmann::json figures_json(const call_figures& figures) {
     nlohmann::json object = {
         {"ended", figures.ended},
@@ -169,6 +198,7 @@ inline std::string to_table(const metrics_snapshot& seen) {
     row("tokens saved", tokens_text(seen.tokens_saved));
     row("cost", cost_text(seen));
     row("bytes", bytes_text(seen.bytes));
+    for (const auto& [part, readings] : seen.watched) row(part, readings_text(readings));
     text += fmt::format("\n{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "count", "mean",
                         "p50", "p90", "p95", "p99", "max");
     text += histogram_row("latency", seen.latency);
@@ -191,6 +221,7 @@ inline std::string to_table(const metrics_snapshot& seen) {
 
 /// The same for programs. Durations are in seconds (`…_s`), rates 0…1; `cost_usd` is the cost of
 /// the calls whose cost is known, null when it is known of none, and `cost_unknown_calls` the rest.
+/// `watched` holds an object for each part that `metrics::watch` was given.
 inline nlohmann::json to_json(const metrics_snapshot& seen) {
     nlohmann::json object = detail::figures_json(seen);
     object["window_s"] = detail::seconds(seen.window);
@@ -201,6 +232,7 @@ inline nlohmann::json to_json(const metrics_snapshot& seen) {
     object["errors_by_kind"] = detail::counts_json(seen.errors_by_kind);
     object["hits_by_level"] = detail::counts_json(seen.hits_by_level);
     object["between_events"] = detail::histogram_json(seen.between_events);
+    object["watched"] = detail::readings_json(seen.watched);
     object["models"] = nlohmann::json::object();
     for (const auto& model : seen.models)
         object["models"][model.name] = detail::figures_json(model);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <llmkit/core/facts.hpp>
+#include <llmkit/core/reading.hpp>
 #include <llmkit/metrics/histogram.hpp>
 
 namespace llmkit {
@@ -85,6 +86,12 @@ struct model_figures : call_figures {
     std::string name;
 };
 
+/// What a watched part of the program showed.
+struct watched_figures {
+    std::string part;
+    std::vector<reading> readings;
+};
+
 /// Everything a `metrics` has seen, at one moment.
 struct metrics_snapshot : call_figures {
     std::chrono::nanoseconds window{};  ///< from the first call to the moment of the snapshot
@@ -95,6 +102,7 @@ struct metrics_snapshot : call_figures {
     std::vector<named_count> hits_by_level;   ///< the most frequent first, then by name
     std::vector<model_figures> models;        ///< the busiest first, then by name
     histogram_snapshot between_events;
+    std::vector<watched_figures> watched;  ///< in the order in which they were named
 
     /// Ended calls a second over the window; 0 while there is no window.
     double calls_per_second() const {

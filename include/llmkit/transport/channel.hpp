@@ -30,6 +30,8 @@ public:
     virtual result<bool> handshake() = 0;
     /// The error for a connection that ended before that.
     virtual error broken_off() const = 0;
+    /// Whether the handshake went on with an earlier session.
+    virtual bool resumed() const = 0;
     /// The protocol that both sides chose (ALPN); empty when the peer chose none.
     virtual std::string_view protocol() const = 0;
 

@@ -1,6 +1,8 @@
 // llmkit/transport/connect.hpp: from a URL to an open connection: name, address, encryption.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,12 +20,28 @@
 #include <llmkit/transport/dial.hpp>
 #include <llmkit/transport/exchange_error.hpp>
 #include <llmkit/transport/hold.hpp>
+#include <llmkit/transport/pool_figures.hpp>
 #include <llmkit/transport/resolver.hpp>
 #include <llmkit/transport/route.hpp>
 #include <llmkit/transport/tunnel.hpp>
 #include <llmkit/transport/url.hpp>
 
 namespace llmkit::detail {
+
+/// What came of connecting so far.
+struct connect_counts {
+    std::atomic<std::uint64_t> opened{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> tls_handshakes{0};
+    std::atomic<std::uint64_t> tls_resumed{0};
+
+    void add_to(pool_figures& sum) const {
+        sum.opened += opened;
+        sum.failed += failed;
+        sum.tls_handshakes += tls_handshakes;
+        sum.tls_resumed += tls_resumed;
+    }
+};
 
 /// What connecting needs; one a transport.
 struct connector {
@@ -42,6 +60,7 @@ struct connector {
     const encryption secure;
     const route way;
     const duration attempt_delay;
+    mutable connect_counts counts;
 };
 
 /// The limits of connecting: the policy's or the request's own, and the whole call's.
@@ -124,23 +143,19 @@ inline task<result<stream_socket>> reach(std::shared_ptr<const connector> with, 
 inline constexpr std::string_view http1_only[] = {"http/1.1"};
 inline constexpr std::string_view http2_or_1[] = {"h2", "http/1.1"};
 
-/// Opens the connection that `hold` has a place for. The caller is a user of the hold and
-/// keeps `to`.
-inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
-                                    std::shared_ptr<const connector> with, const url& to,
-                                    exchange_limits limits, limit total,
-                                    std::span<const std::string_view> protocols = http1_only) {
-    const auto by = with->way.towards(to);
-    if (!by) co_return by.error();
-    connection_hold::span patience(*hold, limits.connect, cut_why::connect);
-    const connect_limits until(hold->time().now(), limits, total);
-    auto reached = co_await reach(with, *by, to, until);
+/// Connects the place that `hold` has, as `establish` says, which counts what comes of it.
+inline task<result<void>> open_line(std::shared_ptr<connection_hold> hold,
+                                    std::shared_ptr<const connector> with, hop by, const url& to,
+                                    connect_limits until,
+                                    std::span<const std::string_view> protocols) {
+    const exchange_limits& limits = until.limits;
+    auto reached = co_await reach(with, by, to, until);
     if (!reached) co_return reached.error();
 
     wire& line = hold->connection().line;
     if (!line.adopt(std::move(*reached))) co_return cut_error(hold->why(), limits, "connecting");
-    if (by->tunnels(to)) {
-        auto through = co_await open_tunnel(line, *by->proxy, to);
+    if (by.tunnels(to)) {
+        auto through = co_await open_tunnel(line, *by.proxy, to);
         if (hold->why() != cut_why::none)
             co_return cut_error(hold->why(), limits, "asking the proxy for a connection");
         if (!through) co_return through.error();
@@ -156,7 +171,25 @@ inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
     if (!over) co_return over.error();
     auto greeted = co_await line.encrypt(std::move(*over));
     if (hold->why() != cut_why::none) co_return cut_error(hold->why(), limits, "agreeing on TLS");
-    co_return greeted;
+    if (!greeted) co_return greeted.error();
+    ++with->counts.tls_handshakes;
+    if (line.resumed()) ++with->counts.tls_resumed;
+    co_return result<void>();
+}
+
+/// Opens the connection that `hold` has a place for. The caller is a user of the hold and
+/// keeps `to`.
+inline task<result<void>> establish(std::shared_ptr<connection_hold> hold,
+                                    std::shared_ptr<const connector> with, const url& to,
+                                    exchange_limits limits, limit total,
+                                    std::span<const std::string_view> protocols = http1_only) {
+    const auto by = with->way.towards(to);
+    if (!by) co_return by.error();
+    connection_hold::span patience(*hold, limits.connect, cut_why::connect);
+    const connect_limits until(hold->time().now(), limits, total);
+    auto open = co_await open_line(hold, with, *by, to, until, protocols);
+    ++(open ? with->counts.opened : with->counts.failed);
+    co_return open;
 }
 
 }  // namespace llmkit::detail

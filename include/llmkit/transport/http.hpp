@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/clock.hpp>
@@ -15,6 +16,7 @@
 #include <llmkit/transport/connect.hpp>
 #include <llmkit/transport/http1.hpp>
 #include <llmkit/transport/options.hpp>
+#include <llmkit/transport/warm_up.hpp>
 
 namespace llmkit {
 
@@ -31,12 +33,28 @@ public:
     clock_handle clock() const { return core_->time; }
     task<result<http_response>> send(http_request ask) { return located(core_, std::move(ask)); }
 
-    /// Connections open, idle and waited for at this moment.
+    /// Opens up to `count` connections to the host of a URL and leaves them idle, so that the first
+    /// calls need not wait for name, address and TLS.
+    ///
+    ///     auto ready = co_await http.warm_up("https://api.openai.com", 8);
+    ///
+    /// Idle ones count; how many are ready is the answer, less than `count` where the policy allows
+    /// no more (`max_idle` above all) or some could not be opened; an error when none could. They
+    /// are closed after `idle_timeout` like any other. For HTTP/1.1: with HTTP/2 there is one
+    /// connection, which the first call opens for all.
+    task<result<std::size_t>> warm_up(std::string where, std::size_t count) {
+        return warm_up(core_, std::move(where), count);
+    }
+
+    /// The connections: how many there are, and what became of them since the transport was made.
     pool_figures connections() const {
         pool_figures now = core_->pool->figures();
+        core_->connecting->counts.add_to(now);
         if (core_->shared) now.waiting += core_->shared->waiting();
         return now;
     }
+    /// The same for `metrics::watch`, which may keep a transport as long as it likes.
+    std::vector<reading> readings() const { return connections().readings(); }
 
 private:
     using lease = detail::connection_pool::lease;
@@ -88,6 +106,19 @@ private:
                                                detail::http2_or_1);
         if (!open) co_return open.error();
         co_return std::string(hold->connection().line.protocol());
+    }
+
+    static task<result<std::size_t>> warm_up(std::shared_ptr<core> shared, std::string where,
+                                             std::size_t count) {
+        std::string why;
+        const auto to = url::parse(where, why);
+        if (!to) co_return error(error_kind::configuration, std::move(why));
+        if (auto able = speaks(*shared, *to); !able) co_return able.error();
+        if (shared->shared && shared->shared->takes(*to)) co_return std::size_t{0};
+        detail::exchange_limits limits;
+        limits.connect = shared->policy.connect;
+        co_return co_await detail::warm_up(shared->connecting, shared->parsing, shared->pool, *to,
+                                           std::min(count, shared->policy.max_idle), limits);
     }
 
     static task<result<http_response>> located(std::shared_ptr<core> shared, http_request ask) {
@@ -149,14 +180,17 @@ private:
         return on.used && why.kind() == error_kind::connection_lost && !on.parser.started();
     }
 
+    static result<void> speaks(const core& shared, const url& to) {
+        if (!to.secure() || shared.connecting->secure) return {};
+        return error(error_kind::configuration, "this transport was made without TLS")
+            .with_advice(
+                "Include <llmkit/transport/tls.hpp>, make it with http(executor, "
+                "llmkit::tls()), and link the CMake target llmkit::tls.");
+    }
     static result<void> write_head(const core& shared, const http_request& ask,
                                    const detail::hop& way, std::string& head) {
         const url& to = ask.target();
-        if (to.secure() && !shared.connecting->secure)
-            return error(error_kind::configuration, "this transport was made without TLS")
-                .with_advice(
-                    "Include <llmkit/transport/tls.hpp>, make it with http(executor, "
-                    "llmkit::tls()), and link the CMake target llmkit::tls.");
+        if (auto able = speaks(shared, to); !able) return able;
         const std::string& method = ask.method();
         const bool sized =
             !ask.body().empty() || method == "POST" || method == "PUT" || method == "PATCH";

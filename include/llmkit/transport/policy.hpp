@@ -23,7 +23,8 @@ struct http_policy {
     /// How long they are kept. No timer keeps a program alive for it: whoever next uses the
     /// transport closes what is older.
     duration idle_timeout = std::chrono::seconds(30);
-    std::size_t max_queued = 10'000;  ///< calls waiting for a connection; one more is `refused`
+    std::size_t max_queued = 10'000;   ///< calls waiting for a connection; one more is `refused`
+    duration queue = duration::max();  ///< how long they wait; then `timeout`, code `queue_limit`
 
     duration connect = std::chrono::seconds(5);  ///< address, connection, TLS handshake together
     /// How long one of several addresses is waited for before the next is tried as well (RFC 8305);

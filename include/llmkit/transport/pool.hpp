@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -19,18 +20,10 @@
 #include <llmkit/core/scope.hpp>
 #include <llmkit/core/wait.hpp>
 #include <llmkit/transport/policy.hpp>
+#include <llmkit/transport/pool_figures.hpp>
 #include <llmkit/transport/registry.hpp>
 
-namespace llmkit {
-
-/// How many connections a transport has at this moment.
-struct pool_figures {
-    std::size_t open = 0;     ///< connected or connecting, idle ones included
-    std::size_t idle = 0;     ///< kept for the next call
-    std::size_t waiting = 0;  ///< calls in the queue for one
-};
-
-namespace detail {
+namespace llmkit::detail {
 
 /// Bounds how many connections there are and lends them, first come first served. A place that
 /// becomes free is handed over to whoever has waited longest and may use it, so that nobody who
@@ -109,18 +102,10 @@ public:
         if (self->down_) co_return error(error_kind::closed, "the io_context has ended");
         self->sweep(dropped);
         host& at = self->host_of(origin);
-        if (!fresh && !at.idle.empty()) {
-            lease found(self, &at, self->take_idle(at));
+        if (lease found = self->take_now(at, fresh, dropped)) {
             lock.unlock();
-            // A system call, so not under the lock. One that is of no use leaves an empty place.
-            if (!found.connection()->quiet()) found.fill(nullptr);
+            self->look_over(found);
             co_return found;
-        }
-        if (self->make_room(at, dropped)) {
-            ++at.open;
-            ++self->open_;
-            lock.unlock();
-            co_return lease(self, &at, nullptr);
         }
         if (self->waiting_ >= self->policy_.max_queued) {
             const std::size_t queued = self->waiting_;
@@ -133,12 +118,16 @@ public:
                     "max_queued.");
         }
         waiter me(self, at, fresh);
+        const time_point since = self->time_.now();
+        until = until.earliest(after(since, self->policy_.queue));
         woke why = woke::by_bell;
         while (!me.granted && why == woke::by_bell)
             why = co_await wait(lock, me.ring, self->time_, until);
+        self->wait_time_ += self->time_.now() - since;
         if (me.granted) {
             lease found(self, &at, me.take());
             lock.unlock();
+            if (found.connection()) ++self->reused_;
             co_return found;
         }
         const std::size_t open = self->open_;
@@ -150,12 +139,36 @@ public:
             .with_advice("Raise http_policy::max_connections or the limit, or send less at once.");
     }
 
+    /// The same without waiting: null when nothing is free.
+    static lease acquire_now(const std::shared_ptr<pool>& self, const std::string& origin) {
+        closing dropped;
+        lease found;
+        {
+            std::lock_guard lock(self->mutex_);
+            if (self->down_) return found;
+            self->sweep(dropped);
+            host& at = self->host_of(origin);
+            found = self->take_now(at, false, dropped);
+            if (!found) self->forget_if_empty(at);
+        }
+        if (found) self->look_over(found);
+        return found;
+    }
+
     /// Work on lent connections that no call waits for; ends with the transport.
     scope& background() { return background_; }
 
     pool_figures figures() const {
         std::lock_guard lock(mutex_);
-        return pool_figures{open_, idle_, waiting_};
+        pool_figures now;
+        now.open = open_;
+        now.idle = idle_;
+        now.waiting = waiting_;
+        now.reused = reused_;
+        now.closed_idle = closed_idle_;
+        now.waited = next_order_;
+        now.wait_time = wait_time_;
+        return now;
     }
 
     void drop() noexcept override {
@@ -213,6 +226,24 @@ private:
     void forget_if_empty(host& at) {
         if (at.open == 0 && at.callers == 0) hosts_.erase(hosts_.find(*at.origin));
     }
+    // An idle connection, or a place for one; null when there is neither.
+    lease take_now(host& at, bool fresh, closing& dropped) {
+        if (!fresh && !at.idle.empty()) return lease(this->shared_from_this(), &at, take_idle(at));
+        if (!make_room(at, dropped)) return lease();
+        ++at.open;
+        ++open_;
+        return lease(this->shared_from_this(), &at, nullptr);
+    }
+    // A system call, so not under the lock. One that is of no use leaves an empty place.
+    void look_over(lease& found) {
+        if (!found.connection()) return;
+        if (found.connection()->quiet()) {
+            ++reused_;
+        } else {
+            found.fill(nullptr);
+            ++closed_idle_;
+        }
+    }
     std::unique_ptr<Connection> take_idle(host& at) {
         auto what = std::move(at.idle.back().what);
         at.idle.pop_back();
@@ -243,6 +274,7 @@ private:
         return true;
     }
     void close_front(host& at, closing& dropped) {
+        ++closed_idle_;
         dropped.push_back(std::move(at.idle.front().what));
         at.idle.pop_front();
         --idle_;
@@ -319,10 +351,11 @@ private:
     std::size_t waiting_ = 0;
     std::uint64_t next_order_ = 0;
     time_point next_sweep_ = time_point::min();
+    duration wait_time_{};
+    std::atomic<std::uint64_t> reused_{0};
+    std::atomic<std::uint64_t> closed_idle_{0};
     bool down_ = false;
     scope background_;
 };
 
-}  // namespace detail
-
-}  // namespace llmkit
+}  // namespace llmkit::detail

@@ -76,6 +76,7 @@ public:
         return handshake_error(ERR_peek_error(), verified, host_);
     }
     error broken_off() const override { return handshake_error(0, X509_V_OK, host_); }
+    bool resumed() const override { return SSL_session_reused(ssl_.get()) == 1; }
     std::string_view protocol() const override {
         const unsigned char* name = nullptr;
         unsigned int size = 0;

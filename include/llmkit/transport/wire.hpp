@@ -109,6 +109,9 @@ public:
         return channel_ ? channel_->protocol() : std::string_view();
     }
 
+    /// Whether the encryption went on with an earlier session.
+    bool resumed() const { return channel_ && channel_->resumed(); }
+
     /// What is there by now: at least one byte, or an error. `asio::error::would_block`: nothing
     /// yet; `eof`: the end, which an encrypted peer has announced.
     std::size_t try_read(asio::mutable_buffer into, std::error_code& failed) {
