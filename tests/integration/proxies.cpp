@@ -1,6 +1,7 @@
 #include "integration/nginx.hpp"
 
 #include <llmkit/transport/http.hpp>
+#include <llmkit/transport/http2.hpp>
 #include <llmkit/transport/tls.hpp>
 
 #include "test.hpp"
@@ -60,19 +61,21 @@ public:
         made_.sign("other", "DNS:example.org");
         folder_.write("files/small.json", "{\"a\":1}");
         folder_.write("files/large.bin", std::string(3 << 20, 'x'));
-        const std::string common = " root " + folder_.path().string() + "/files; ";
+        const std::string common = " root " + folder_.path().string() +
+                                   "/files; location /spoken { return 200 $server_protocol; } ";
         std::string servers =
             "server { listen 127.0.0.1:" + std::to_string(plain) + ";" + common + "}\n";
         servers += "server { listen unix:" + socket() + ";" + common + "}\n";
         for (const auto& [port, name] : {std::pair(good, "good"), std::pair(other, "other")})
-            servers += "server { listen 127.0.0.1:" + std::to_string(port) + " ssl;" + common +
-                       "ssl_certificate " + made_.file(std::string(name) + ".pem") +
+            servers += "server { listen 127.0.0.1:" + std::to_string(port) + " ssl http2;" +
+                       common + "ssl_certificate " + made_.file(std::string(name) + ".pem") +
                        "; ssl_certificate_key " + made_.file(std::string(name) + ".key") + "; }\n";
         web_.emplace(folder_, servers);
     }
     http_transport client(const executor& on, const route& way) const {
         return http(on, http_options().tls(tls().ca_file(made_.ca())).route(way));
     }
+    std::string ca() const { return made_.ca(); }
     std::string socket() const { return (folder_.path() / "web.sock").string(); }
     const temporary_folder& folder() const { return folder_; }
 
@@ -135,6 +138,24 @@ TEST_CASE("calls go through a real proxy, in clear and by tunnels", "[proxy][ngi
     }
     CHECK(client.connections().idle >= 1);  // the tunnel is kept
     CHECK(client.connections().tls_handshakes == 1);
+}
+
+TEST_CASE("HTTP/2 is spoken through a tunnel", "[proxy][nginx][http2]") {
+    const site& to = web();
+    const tinyproxy by(to.folder(), to.good);
+    asio::io_context context;
+    const auto client =
+        http(context.get_executor(),
+             http_options().tls(tls().ca_file(to.ca())).http2(http2()).route(by.as(login)));
+    for (int i = 0; i < 3; ++i) {
+        const auto spoken = got(context, client, at("https", to.good, "/spoken"));
+        REQUIRE(spoken);
+        CHECK(*spoken == "HTTP/2.0");
+    }
+    CHECK(client.connections().opened == 1);
+    const auto plain = got(context, client, at("http", to.plain, "/spoken"));
+    REQUIRE(plain);
+    CHECK(*plain == "HTTP/1.1");
 }
 
 TEST_CASE("what a real proxy refuses is told", "[proxy][nginx]") {

@@ -90,11 +90,11 @@ task<void> no_connection(http_policy policy, http_request ask, std::string code)
     CHECK(client.connections().open == 0);
 }
 
-task<void> closes(const raw_server& server, bool with_answer) {
+task<void> closes(url where, bool with_answer) {
     auto client = http(co_await asio::this_coro::executor);
     wait_owner owner;
     owner.scope = &owner;
-    auto ask = get(server.url());
+    auto ask = get(where);
     ask.deadline.owner = &owner;
     const clock_handle time = client.clock();
     asio::steady_timer soon(co_await asio::this_coro::executor, 20ms);
@@ -164,9 +164,11 @@ TEST_CASE("connecting is bounded by the connect limit and by the total", "[limit
 TEST_CASE("closing a pipeline ends its exchanges with `closed`", "[limits]") {
     asio::io_context context;
     raw_server mute(context, silent);
-    run_test(context, closes(mute, false));
+    run_test(context, closes(mute.url(), false));
     raw_server slow(context, stalls);
-    run_test(context, closes(slow, true));
+    run_test(context, closes(slow.url(), true));
+    full_port unreachable(context);
+    run_test(context, closes(unreachable.where(), false));
 }
 
 TEST_CASE("the queue for a connection is bounded in length and in time", "[limits]") {

@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include <llmkit/transport/http.hpp>
+#include <llmkit/transport/http2.hpp>
 #include <llmkit/transport/tls.hpp>
 
 #include "raw_server.hpp"
@@ -201,6 +202,22 @@ TEST_CASE("a proxy that asks for a login does so for http URLs as well", "[proxy
     run_test(context, fails(by.where(), "http://api.test/", how));
     CHECK(how.code() == "proxy_login");
     CHECK(how.message().find("asks for a user name") != std::string_view::npos);
+}
+
+TEST_CASE("what is handed to a proxy is HTTP/1.1, whatever the server is known to speak",
+          "[proxy]") {
+    asio::io_context context;
+    scripted_proxy by(context, pong);
+    const auto call = [](http_transport client) -> task<void> {
+        auto answer = co_await client.send(get(parsed("http://api.test/")));
+        REQUIRE(answer);
+        CHECK(answer->status() == 200);
+    };
+    run_test(context,
+             call(http(context.get_executor(),
+                       http_options().http2(http2().prior_knowledge()).route(proxy(by.where())))));
+    REQUIRE(by.asked.size() == 1);
+    CHECK(by.asked[0].starts_with("GET http://api.test/ HTTP/1.1\r\n"));
 }
 
 TEST_CASE("a proxy that is not there is named", "[proxy]") {
