@@ -25,3 +25,5 @@ llmkit_component(curl PACKAGE CURL VERSION 7.87 LINK CURL::libcurl
                  HEADERS transport/curl.hpp transport/curl_call.hpp transport/curl_error.hpp
                          transport/curl_loop.hpp transport/curl_options.hpp
                  DEBIAN libcurl4-openssl-dev)
+llmkit_component(zstd PACKAGE ZSTD VERSION 1.4 LINK ZSTD::ZSTD
+                 HEADERS cache/zstd.hpp DEBIAN libzstd-dev)

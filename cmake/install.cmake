@@ -24,5 +24,6 @@ install(FILES
     cmake/FindAsio.cmake
     cmake/FindNGHTTP2.cmake
     cmake/FindxxHash.cmake
+    cmake/FindZSTD.cmake
     DESTINATION ${llmkit_package_dir})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

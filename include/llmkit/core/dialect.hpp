@@ -1,6 +1,7 @@
 // llmkit/core/dialect.hpp: how one API's events and bodies are turned into each other.
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,34 @@ public:
 
 protected:
     dialect() = default;
+};
+
+/// Makes a dialect known by its name, so that answers which were stored outside the process find it
+/// again. A provider has one beside its dialect, which must live for ever:
+///
+///     inline const known_dialect my_dialect_is_known(my_dialect());
+class known_dialect {
+public:
+    explicit known_dialect(const dialect& one) : one_(&one), next_(first_.load()) {
+        while (!first_.compare_exchange_weak(next_, this)) {
+        }
+    }
+    known_dialect(const known_dialect&) = delete;
+    known_dialect& operator=(const known_dialect&) = delete;
+
+    /// The dialect of that name; null when this program has none. From any thread.
+    static const dialect* find(std::string_view name) {
+        for (const known_dialect* at = first_.load(); at; at = at->next_) {
+            if (at->one_->name() == name) return at->one_;
+        }
+        return nullptr;
+    }
+
+private:
+    static inline constinit std::atomic<const known_dialect*> first_{nullptr};
+
+    const dialect* one_;
+    const known_dialect* next_;
 };
 
 }  // namespace llmkit

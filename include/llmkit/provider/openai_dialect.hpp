@@ -103,5 +103,8 @@ inline const dialect& openai_dialect() {
     static const detail::openai_dialect_type spoken;
     return spoken;
 }
+namespace detail {
+inline const known_dialect openai_is_known(openai_dialect());
+}
 
 }  // namespace llmkit

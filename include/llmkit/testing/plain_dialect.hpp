@@ -91,5 +91,6 @@ inline const plain_dialect& speaks_plain() {
     static const plain_dialect one;
     return one;
 }
+inline const known_dialect plain_is_known(speaks_plain());
 
 }  // namespace llmkit::testing
