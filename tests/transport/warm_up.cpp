@@ -50,6 +50,14 @@ task<void> in_vain(std::string where) {
     CHECK(no_tls.error().kind() == error_kind::configuration);
 }
 
+task<void> calls_warmed(const raw_server& server) {
+    auto client = http(co_await asio::this_coro::executor);
+    REQUIRE(co_await client.warm_up(server.base(), 1));
+    auto answer = co_await client.send(get(server.url()));
+    REQUIRE(answer);
+    CHECK(answer->status() == 200);
+}
+
 task<void> watched(const raw_server& server) {
     auto client = http(co_await asio::this_coro::executor);
     const metrics figures;
@@ -95,6 +103,19 @@ TEST_CASE("warming up can be cancelled, and leaves nothing behind", "[warm_up]")
     stop.emit(asio::cancellation_type::terminal);
     while (!cancelled || client.connections().open > 0) context.run_one();
     CHECK(client.connections().open == 0);
+}
+
+TEST_CASE("a warmed connection that the server closes is replaced like any idle one", "[warm_up]") {
+    asio::io_context context;
+    raw_server server(context, [](std::shared_ptr<peer> client, std::size_t number) -> task<void> {
+        std::string text;
+        while (co_await client->request(text)) {
+            if (number == 0) co_return;
+            co_await client->answer("pong");
+        }
+    });
+    run_test(context, calls_warmed(server));
+    CHECK(server.accepted() == 2);
 }
 
 TEST_CASE("a transport is watched like any part", "[warm_up]") {

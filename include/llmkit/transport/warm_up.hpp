@@ -29,6 +29,7 @@ inline task<result<void>> warm_place(std::shared_ptr<const connector> with, http
     }
     unfinished.dismiss();
     auto lease = hold->take();
+    lease.connection()->used = true;  // it may be closed again by the time it is wanted
     lease.keep();
     co_return result<void>();
 }
