@@ -1,6 +1,7 @@
 // A canonical form is well-formed, its own canonical form, and does not depend on spelling.
 // Build: clang++-19 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude THIS_FILE
 #include "llmkit/core/canonical_json.hpp"
+#include "llmkit/detail/json_scan.hpp"
 
 #include <array>
 #include <cstddef>
