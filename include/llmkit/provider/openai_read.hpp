@@ -16,22 +16,26 @@
 
 namespace llmkit::detail {
 
+/// The text of the value before which the scanner stands, empty when it is no string. Of members
+/// of one name the last one counts.
+inline void read_text(json_scanner& scan, std::string& to) {
+    json_string value;
+    to.clear();
+    if (scan.read(value)) value.append_to(to);
+}
+
 /// One tool call, or a piece of one, before which the scanner stands.
 inline void read_call(json_scanner& scan, tool_call& call) {
-    const auto text = [&](std::string& to) {
-        json_string value;
-        if (scan.read(value)) value.append_to(to);
-    };
     scan.members([&](json_string key) {
         std::int64_t index = 0;
         if (key == "index") {
             if (scan.read(index) && index >= 0) call.index = static_cast<std::size_t>(index);
         } else if (key == "id") {
-            text(call.id);
+            read_text(scan, call.id);
         } else if (key == "function" || key == "custom") {
             scan.members([&](json_string inner) {
-                if (inner == "name") text(call.name);
-                if (inner == "arguments" || inner == "input") text(call.arguments);
+                if (inner == "name") read_text(scan, call.name);
+                if (inner == "arguments" || inner == "input") read_text(scan, call.arguments);
             });
         }
     });
@@ -39,6 +43,7 @@ inline void read_call(json_scanner& scan, tool_call& call) {
 
 /// The tool calls of an array, numbered in order where they have no index of their own.
 inline void read_calls(json_scanner& scan, std::vector<tool_call>& calls) {
+    calls.clear();
     scan.elements([&] {
         tool_call& call = calls.emplace_back();
         call.index = calls.size() - 1;
@@ -98,21 +103,19 @@ public:
 private:
     void choice(completion& into) {
         scan_.members([&](json_string key) {
-            json_string text;
             if (key == "message") {
                 message(into);
-            } else if (key == "text" && scan_.read(text)) {
-                text.append_to(into.mutable_text());
+            } else if (key == "text" && scan_.kind() == json_kind::string) {
+                read_text(scan_, into.mutable_text());
             }
         });
     }
     void message(completion& into) {
         scan_.members([&](json_string key) {
-            json_string text;
             if (key == "content") {
                 content(into.mutable_text());
             } else if (key == "refusal") {
-                if (scan_.read(text)) text.append_to(into.mutable_refusal());
+                read_text(scan_, into.mutable_refusal());
             } else if (key == "tool_calls") {
                 read_calls(scan_, into.mutable_tool_calls());
             }
@@ -121,10 +124,7 @@ private:
     /// A string, or a list of parts of which the texts count.
     void content(std::string& out) {
         json_string text;
-        if (scan_.read(text)) {
-            text.append_to(out);
-            return;
-        }
+        read_text(scan_, out);
         scan_.elements([&] {
             scan_.members([&](json_string key) {
                 if (key == "text" && scan_.read(text)) text.append_to(out);
