@@ -146,4 +146,22 @@ TEST_CASE("the options of a typed call reach the service", "[chat_request]") {
     CHECK(seen->options().deadline.effective() == w.now() + 20s);
 }
 
+TEST_CASE("set writes numbers, truth and text as nlohmann would, and any JSON made before",
+          "[chat_request]") {
+    const auto written = [](const auto& value) {
+        const auto body = nlohmann::json::parse(llmkit::chat_request("m").set("x", value).body());
+        return body.at("x") == nlohmann::json(value);
+    };
+    CHECK(written(true));
+    CHECK(written(5));
+    CHECK(written(-5L));
+    CHECK(written(18446744073709551615ULL));
+    CHECK(written(0.25));
+    CHECK(written("a \"b\""));
+    CHECK(written(std::string("\xC3\xA9")));
+    CHECK(written(std::vector<int>{1, 2}));
+    CHECK(written(nlohmann::json::parse(R"({"a":["b",null]})")));
+    CHECK(written(nlohmann::json("text")));
+}
+
 }  // namespace test_core_chat_request

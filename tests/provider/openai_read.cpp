@@ -305,7 +305,12 @@ std::string content_of(const dom& content) {
 /// Of an answer's first choice.
 void check_completion(const std::string& body, const dom& said, const event_facts& facts) {
     completion read;
-    const bool any = openai_body_reader(body).run(read);
+    event_facts scanned;
+    scan_openai_body(body, scanned);
+    const bool any = openai_body_reader(body, scanned).run(read);
+    completion alone;
+    REQUIRE(openai_body_reader(body, event_facts()).run(alone) == any);
+    REQUIRE(alone.usage() == read.usage());
     const dom& choices = at(said, "choices");
     REQUIRE(any == (choices.is_array() && !choices.empty()));
     REQUIRE(read.finish() == facts.finish);
@@ -379,7 +384,7 @@ TEST_CASE("of a member that stands twice the last one counts, as with most parse
     const std::string_view twice =
         R"({"choices":[{"message":{"content":"a","content":"b","tool_calls":[{"id":"x"}],)"
         R"("tool_calls":[{"id":"y"}]}}],"model":"m","model":"n"})";
-    REQUIRE(openai_body_reader(twice).run(read));
+    REQUIRE(openai_body_reader(twice, event_facts()).run(read));
     CHECK(read.text() == "b");
     REQUIRE(read.tool_calls().size() == 1);
     CHECK(read.tool_calls().front().id == "y");

@@ -30,7 +30,10 @@ namespace llmkit {
 /// U+FFFD. Not thread-safe; copy it to use it twice.
 class chat_request : public call_builder<chat_request> {
 public:
-    explicit chat_request(std::string model) { write("model", std::string_view(model)); }
+    explicit chat_request(std::string model) {
+        fields_.reserve(4);
+        write("model", std::string_view(model));
+    }
 
     chat_request& system(std::string_view text) & { return say("system", text); }
     chat_request&& system(std::string_view text) && { return std::move(system(text)); }
@@ -144,8 +147,20 @@ public:
     template <class Value>
         requires std::convertible_to<const Value&, nlohmann::json>
     chat_request& set(std::string_view field, const Value& value) & {
-        const nlohmann::json json = value;
-        return put(field, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        constexpr bool fits = !(std::unsigned_integral<Value> && sizeof(Value) == 8);
+        constexpr bool text = std::convertible_to<const Value&, std::string_view>;
+        if constexpr (std::same_as<Value, bool>) {
+            return write(field, value);
+        } else if constexpr (std::integral<Value> && fits) {
+            return write(field, static_cast<std::int64_t>(value));
+        } else if constexpr (std::floating_point<Value>) {
+            return write(field, static_cast<double>(value));
+        } else if constexpr (text && !requires { value.is_object(); }) {
+            return write(field, std::string_view(value));
+        } else {
+            const nlohmann::json json = value;
+            return put(field, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        }
     }
     template <class Value>
         requires std::convertible_to<const Value&, nlohmann::json>
@@ -162,15 +177,20 @@ public:
 
     /// The body as it will be sent.
     std::string body() const {
-        std::string out = "{";
+        std::size_t size = messages_.size() + tools_.size() + 32;
+        for (const auto& [name, value] : fields_) size += name.size() + value.size() + 4;
+        std::string out;
+        out.reserve(size);
+        out += '{';
         for (const auto& [name, value] : fields_) {
             if (out.size() > 1) out += ',';
             detail::write_json(out, std::string_view(name));
             out += ':';
             out += value;
-            if (name == "model" && !messages_.empty()) out += ",\"messages\":[" + messages_ + ']';
+            if (name == "model" && !messages_.empty())
+                out.append(",\"messages\":[").append(messages_) += ']';
         }
-        if (!tools_.empty()) out += ",\"tools\":[" + tools_ + ']';
+        if (!tools_.empty()) out.append(",\"tools\":[").append(tools_) += ']';
         out += '}';
         return out;
     }
@@ -188,6 +208,7 @@ private:
     }
     chat_request& say(std::string_view role, std::string_view text) {
         std::string& out = next_message();
+        out.reserve(out.size() + text.size() + 48);
         out += R"({"role":")";
         out += role;
         out += R"(","content":)";

@@ -20,6 +20,8 @@ public:
     openai_scanner(std::string_view json, event_facts& facts)
         : begin_(json.data()), scan_(json), facts_(facts) {}
 
+    /// The model that the answer names.
+    json_string model() const { return model_; }
     /// The value of `obfuscation`, random letters with which OpenAI evens out the sizes of chunks.
     std::string_view padding() const { return padding_; }
 
@@ -34,6 +36,9 @@ public:
             } else if (key == "object") {
                 json_string kind;
                 if (scan_.read(kind) && kind == "error") facts_.error = true;  // older vLLM
+            } else if (key == "model") {
+                model_ = {};
+                scan_.read(model_);
             } else if (key == "obfuscation") {
                 json_string letters;
                 if (scan_.read(letters)) padding_ = letters.raw;
@@ -136,6 +141,7 @@ private:
     json_scanner scan_;
     event_facts& facts_;
     json_string text_;  // of the choice that is being read
+    json_string model_;
     std::string_view padding_;
 };
 
@@ -160,13 +166,19 @@ inline bool scan_openai_event(std::string_view data, event_facts& facts) {
 }
 
 /// What a whole unary answer says (chat, completions, embeddings). As scan_openai_event, and `last`
-/// is set.
-inline bool scan_openai_body(std::string_view body, event_facts& facts) {
+/// is set. `model` becomes the one that it names.
+inline bool scan_openai_body(std::string_view body, event_facts& facts, json_string& model) {
     facts = {};
-    const bool fine = openai_scanner(body, facts).run();
+    openai_scanner scan(body, facts);
+    const bool fine = scan.run();
     if (!fine) facts = {};
+    model = fine ? scan.model() : json_string();
     facts.last = fine;
     return fine;
+}
+inline bool scan_openai_body(std::string_view body, event_facts& facts) {
+    json_string model;
+    return scan_openai_body(body, facts, model);
 }
 
 /// What an error body says; what it does not say is empty.

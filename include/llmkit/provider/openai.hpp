@@ -102,7 +102,8 @@ private:
                                   const detail::openai_call& sent, bytes body,
                                   std::string_view kind) {
         event_facts facts;
-        const bool json = detail::scan_openai_body(body.view(), facts);
+        detail::json_string model;
+        const bool json = detail::scan_openai_body(body.view(), facts, model);
         const bool page = kind.find("text/html") != kind.npos;
         if (!json && (sent.answers || page || kind.find("json") != kind.npos)) {
             return exchange.nonsense("the answer is not JSON", body.view());
@@ -111,9 +112,7 @@ private:
         if (facts.error) return exchange.refuse(body.view());
         facts.last = true;
         response_head head = head_of(exchange, sent);
-        if (std::string model = detail::scan_model(body.view()); json && !model.empty()) {
-            head.model = std::move(model);
-        }
+        if (!model.empty()) head.model = model.str();
         event only(std::move(body), facts);
         if (sent.streamed) {
             if (auto chunks = openai_dialect().unfold(only)) {

@@ -75,7 +75,7 @@ public:
 
     result<completion> read_completion(const event& body) const override {
         completion read;
-        if (!openai_body_reader(body.data()).run(read)) {
+        if (!openai_body_reader(body.data(), body.facts()).run(read)) {
             return error(error_kind::protocol, "the answer is no chat completion");
         }
         return read;

@@ -77,11 +77,15 @@ inline void read_call_pieces(std::string_view chunk, std::vector<tool_call>& cal
 /// Reads a whole chat completion: its first choice.
 class openai_body_reader {
 public:
-    explicit openai_body_reader(std::string_view body) : body_(body), scan_(body) {}
+    /// `facts` are what scan_openai_body noticed. Where they say neither why the model stopped nor
+    /// what it used, the body is scanned now.
+    openai_body_reader(std::string_view body, const event_facts& facts)
+        : body_(body), facts_(facts), scan_(body) {}
 
+    /// False when the body is malformed or has no choice; `into` is then of no use.
     bool run(completion& into) {
-        event_facts facts;
-        if (!scan_openai_body(body_, facts)) return false;
+        const bool told = facts_.usage.known || facts_.finish != finish_reason::none;
+        if (!told && !scan_openai_body(body_, facts_)) return false;
         bool any = false;
         scan_.members([&](json_string key) {
             json_string text;
@@ -95,9 +99,9 @@ public:
                 if (scan_.read(text)) into.set_id(text.str());
             }
         });
-        into.set_finish(facts.finish);
-        into.set_usage(facts.usage);
-        return any;
+        into.set_finish(facts_.finish);
+        into.set_usage(facts_.usage);
+        return scan_.finish() && any;
     }
 
 private:
@@ -133,6 +137,7 @@ private:
     }
 
     std::string_view body_;
+    event_facts facts_;
     json_scanner scan_;
 };
 
