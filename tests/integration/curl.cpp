@@ -45,19 +45,25 @@ public:
     std::vector<int> numbers() const {
         std::vector<int> all;
         for (const auto& ask : upstream.log())
-            all.push_back(std::stoi(ask.target.substr(ask.target.find("n=") + 2)));
+            if (const auto at = ask.target.find("n="); at != std::string::npos)
+                all.push_back(std::stoi(ask.target.substr(at + 2)));
         std::sort(all.begin(), all.end());
         return all;
     }
 
-    testing::http_server upstream{
-        [](const testing::server_request&) { return testing::server_reply().body("pong"); },
-        {.logged = 100'000}};
+    testing::http_server upstream{answer, {.logged = 100'000}};
     const unsigned short good = free_port();
     const unsigned short other = free_port();
     const unsigned short old = free_port();
 
 private:
+    static testing::server_reply answer(const testing::server_request& ask) {
+        using testing::server_reply;
+        if (ask.target == "/on/silent") return server_reply().stall();
+        if (ask.target == "/on/stalls") return server_reply().event("one").stall();
+        return server_reply().body("pong");
+    }
+
     temporary_folder folder_;
     certificates made_;
     std::optional<nginx> web_;
@@ -201,6 +207,41 @@ TEST_CASE("ten thousand calls of curl through nginx: none is lost, none is doubl
     std::vector<int> all(10'000);
     for (int i = 0; i < 10'000; ++i) all[static_cast<std::size_t>(i)] = i;
     CHECK((web().numbers() == all));
+}
+
+namespace {
+task<void> leave_one(curl_transport client) {
+    auto& upstream = web().upstream;
+    const clock_handle time = client.clock();
+    const auto target = [](const char* path) {
+        return http_request("GET", at("https", "localhost", web().good, path));
+    };
+    auto stays = co_await client.send(target("/on/stalls"));
+    REQUIRE(stays);
+    const std::size_t before = upstream.departures();
+    {
+        auto leaves = co_await client.send(target("/on/stalls"));
+        REQUIRE(leaves);
+    }
+    auto hasty = target("/on/silent");
+    hasty.first_event = 50ms;
+    auto late = co_await client.send(hasty);
+    CHECK(!late);
+    for (int i = 0; i < 5000 && upstream.departures() < before + 2; ++i)
+        co_await sleep_for(time, 1ms);
+    CHECK(upstream.departures() == before + 2);
+    auto first = co_await stays->read();
+    CHECK(first.value().view() == "data: one\n\n");
+    result<std::string> another;
+    co_await fetch(client, target("/on"), another);
+    CHECK(another.value() == "pong");
+}
+}  // namespace
+
+TEST_CASE("the server hears at once of a call of curl's that ends, beside others on its connection",
+          "[curl]") {
+    asio::io_context context;
+    run_test(context, leave_one(curl(context.get_executor(), curl_options().ca_file(web().ca()))));
 }
 
 TEST_CASE("HTTP/2 in clear works with this libcurl, also where it breaks connections used again",

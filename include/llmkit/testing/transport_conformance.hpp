@@ -30,12 +30,12 @@ inline transport_check_list transport_checks(const transport_abilities& able = {
             return detail::expect(loop.transport().clock() == expected,
                                   "clock() is another clock: make it from the executor");
         });
-    detail::add_request_checks(all);
+    detail::add_request_checks(all, able.early_answers);
     detail::add_answer_checks(all, able.http1_framing);
     detail::add_failure_checks(all, able.http1_framing, able.strict_framing);
     detail::add_size_checks(all, able.http1_framing);
-    detail::add_time_checks(all);
-    detail::add_lifetime_checks(all, able.reuses_connections, able.many_threads);
+    detail::add_time_checks(all, able.http1_framing);
+    detail::add_lifetime_checks(all, able);
     return all;
 }
 

@@ -31,14 +31,16 @@ private:
 /// What a transport is able to do, where they may differ. Checks of what it does not claim are
 /// left out.
 struct transport_abilities {
-    /// Talks HTTP/1.1 to the server itself, so that it sees how messages are framed. A transport
-    /// that reaches the server through a gateway does not.
+    /// Talks HTTP/1.1 to the server itself, so that it sees how messages are framed and whether
+    /// anybody is there. A transport that reaches the server through a gateway does not.
     bool http1_framing = true;
     /// Refuses what RFC 9112 forbids in framing although it could be guessed at: two differing
     /// Content-Lengths, folded headers, a bare line feed.
     bool strict_framing = true;
     /// Keeps a connection for the next call, and asks once more when it turns out to be stale.
     bool reuses_connections = true;
+    /// Takes an answer that comes before the whole body was sent, such as a 413.
+    bool early_answers = true;
     /// Calls may come from several threads of one io_context at once.
     bool many_threads = true;
 };

@@ -113,7 +113,7 @@ inline void add_limit_check(testing::transport_check_list& all, std::string name
     });
 }
 
-inline void add_time_checks(testing::transport_check_list& all) {
+inline void add_time_checks(testing::transport_check_list& all, bool direct) {
     using namespace std::chrono_literals;
     using testing::server_reply;
     const auto silence = always(server_reply().stall());
@@ -142,6 +142,7 @@ inline void add_time_checks(testing::transport_check_list& all) {
     add("a deadline that has passed is a timeout", always(server_reply()), keeps_a_past_deadline);
     add("closing the call's pipeline ends a wait for the head", silence, ends_when_closed);
     add("closing the call's pipeline ends a wait for the body", stall, ends_when_closed);
+    if (!direct) return;
     all.emplace_back("connecting is given up by the connect limit and by the deadline",
                      [total](const testing::transport_maker& make) {
                          const conformance_limit connect = [](http_request& ask, time_point) {
@@ -175,6 +176,17 @@ inline void add_failure_checks(testing::transport_check_list& all, bool framing,
     };
     const auto cut = is({error_kind::truncated, error_kind::connection_lost});
     const auto lost = is({error_kind::connection_lost});
+    add_exchange_check(all, "a body shorter than it was announced is no success",
+                       always(server_reply().announce(1000).raw("only this").close()), cut);
+    add_exchange_check(all, "a body reset in the middle is no success",
+                       always(server_reply().announce(1000).raw("only this").reset()), cut);
+    add_exchange_check(all, "a chunked body without its end is no success",
+                       always(server_reply().event("one").close()), cut);
+    const std::string head = "HTTP/1.1 200 OK\r\n";
+    const std::string chunked = head + "Transfer-Encoding: chunked\r\n\r\n";
+    add_exchange_check(all, "a chunk that is cut is no success",
+                       always(server_reply().raw(chunked + "8\r\nhal").close()), cut);
+    if (!framing) return;
     add_exchange_check(all, "a connection reset before the head is lost",
                        always(server_reply().reset()), lost);
     add_exchange_check(all, "a connection closed before the head is lost",
@@ -188,17 +200,6 @@ inline void add_failure_checks(testing::transport_check_list& all, bool framing,
             const std::string origin = nobody ? deserted_origin() : "http://nobody.invalid";
             return loop.run(finds_nobody(loop.transport(), origin, wanted));
         });
-    add_exchange_check(all, "a body shorter than it was announced is no success",
-                       always(server_reply().announce(1000).raw("only this").close()), cut);
-    add_exchange_check(all, "a body reset in the middle is no success",
-                       always(server_reply().announce(1000).raw("only this").reset()), cut);
-    add_exchange_check(all, "a chunked body without its end is no success",
-                       always(server_reply().event("one").close()), cut);
-    const std::string head = "HTTP/1.1 200 OK\r\n";
-    const std::string chunked = head + "Transfer-Encoding: chunked\r\n\r\n";
-    add_exchange_check(all, "a chunk that is cut is no success",
-                       always(server_reply().raw(chunked + "8\r\nhal").close()), cut);
-    if (!framing) return;
     const auto broken = is({error_kind::protocol});
     add_exchange_check(all, "a head that is cut is no success",
                        always(server_reply().raw(head + "Content-Le").close()), cut);

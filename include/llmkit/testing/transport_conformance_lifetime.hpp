@@ -267,7 +267,24 @@ inline finding serves_threads(const testing::transport_maker& make) {
     return expect(ended == 16 && rig.server.requests() == 400, "some calls never came back");
 }
 
-inline void add_lifetime_checks(testing::transport_check_list& all, bool reuses, bool threads) {
+inline void add_connect_cancel_check(testing::transport_check_list& all) {
+    all.emplace_back(
+        "cancelling a call that connects ends it", [](const testing::transport_maker& make) {
+            transport_loop loop(make);
+            full_port port(loop.context());
+            const auto cancels = [](testing::any_transport with,
+                                    std::string origin) -> task<finding> {
+                child<exchanged> call(with.clock(), exchange(with, transport_rig::ask_at(origin)));
+                co_await sleep_for(with.clock(), std::chrono::milliseconds(20));
+                call.cancel();
+                co_return co_await ends_cancelled(call);
+            };
+            return loop.run(cancels(loop.transport(), port.origin()));
+        });
+}
+
+inline void add_lifetime_checks(testing::transport_check_list& all,
+                                const testing::transport_abilities& able) {
     using testing::server_reply;
     using testing::server_request;
     using testing::transport_maker;
@@ -297,25 +314,15 @@ inline void add_lifetime_checks(testing::transport_check_list& all, bool reuses,
             return server_reply().pause(std::chrono::milliseconds(3)).body(ask.body);
         },
         serves_many);
-    all.emplace_back("cancelling a call that connects ends it", [](const transport_maker& make) {
-        transport_loop loop(make);
-        full_port port(loop.context());
-        const auto cancels = [](testing::any_transport with, std::string origin) -> task<finding> {
-            child<exchanged> call(with.clock(), exchange(with, transport_rig::ask_at(origin)));
-            co_await sleep_for(with.clock(), std::chrono::milliseconds(20));
-            call.cancel();
-            co_return co_await ends_cancelled(call);
-        };
-        return loop.run(cancels(loop.transport(), port.origin()));
-    });
     all.emplace_back("a call can be cancelled at every point and leaves nothing behind",
                      cancelled_anywhere);
     all.emplace_back("the io_context can be dropped at every point of a call",
                      context_dropped_anywhere);
     all.emplace_back("a transport can be dropped with a call in flight", transport_dropped);
     all.emplace_back("an answer may outlive its transport and its io_context", answer_outlives);
-    if (threads) all.emplace_back("calls may come from several threads", serves_threads);
-    if (!reuses) return;
+    if (able.many_threads) all.emplace_back("calls may come from several threads", serves_threads);
+    if (able.http1_framing) add_connect_cancel_check(all);
+    if (!able.reuses_connections) return;
     add("a connection serves the next call", conformance_pong, uses_connections_again);
     add("a connection that the server closed meanwhile costs no call",
         always(server_reply().body("pong").close()), survives_stale_connections);

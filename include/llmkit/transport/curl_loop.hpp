@@ -158,7 +158,7 @@ private:
         on_lane([weak = weak_from_this(), call] {
             const auto self = weak.lock();
             if (!self || self->active_.count(call->easy) == 0) return;
-            self->end(call);
+            self->break_off(call);
             self->settle();
         });
     }
@@ -186,7 +186,7 @@ private:
         refuse(*call, error(error_kind::refused, "too many calls already wait for a connection")
                           .with_advice("Send less at once, or raise curl_policy::max_connections "
                                        "or max_queued."));
-        end(call);
+        break_off(call);
         settle();
     }
     static void refuse(curl_call& call, const error& why) {
@@ -194,7 +194,27 @@ private:
         std::lock_guard lock(call.mutex);
         call.fail(why, woken);
     }
-    /// Takes a call away from libcurl. Its connection is closed unless its message has ended.
+    /// Ends a call whose answer is not complete, so that its server hears of it. libcurl 7.88 writes
+    /// a reset of HTTP/2, but does not send it before something else happens on the connection: so
+    /// something does, or the connection is closed when nobody else uses it.
+    void break_off(const std::shared_ptr<curl_call>& call) {
+        const long port = port_of(call->easy);
+        ::curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+        end(call);
+        for (const auto& [easy, other] : active_) {
+            if (port == 0 || port_of(easy) != port) continue;
+            ::curl_easy_pause(easy, CURLPAUSE_ALL);
+            ::curl_easy_pause(easy, CURLPAUSE_CONT);
+            break;
+        }
+    }
+    /// The local port, which tells connections apart; 0 when there is none.
+    static long port_of(CURL* easy) {
+        long port = 0;
+        ::curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &port);
+        return std::max(port, 0L);
+    }
+    /// Takes a call away from libcurl.
     void end(const std::shared_ptr<curl_call>& call) {
         CURL* const easy = call->easy;
         if (active_.erase(easy) == 0) return;

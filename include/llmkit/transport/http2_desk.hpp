@@ -17,6 +17,7 @@ struct http2_farewell {
     std::optional<error> why;  ///< nothing: it is idle, or all was said
     bool opened = false;       ///< it had taken calls
     bool http1 = false;        ///< the server speaks HTTP/1.1 only
+    bool gone = false;         ///< its frame went with the io_context
 };
 
 /// Whom a session tells about itself, never under its own mutex.

@@ -140,7 +140,8 @@ public:
             } else if (dialled && how.why && at.live.empty() && at.dialling.empty()) {
                 for (waiter* each : at.waiting) each->given = *how.why;
             } else {
-                at.hold_back = dialled && how.why;  // there are others; no second try at once
+                // There are others, and no second try at once; or there is nobody left to wait.
+                at.hold_back = how.gone || (dialled && how.why);
                 return;
             }
             at.decided = true;

@@ -53,7 +53,11 @@ public:
         start(self, run(self, std::move(how)));
     }
     /// Of `spawned`: the work has ended, or its frame is gone with its context.
-    void done(const std::exception_ptr&, const std::optional<nothing>&) {}
+    void done(const std::exception_ptr&, const std::optional<nothing>&) {
+        http2_farewell how;
+        how.gone = true;  // before it had begun, and the desk still counts on it
+        if (!begun_) end(std::move(how), asio::error::bad_descriptor);
+    }
 
     /// Whether the server has answered anything on it.
     bool fruitful() const { return fruitful_.load(); }
@@ -131,7 +135,9 @@ private:
     /// Ends the session with its frame, however that ends.
     class ending {
     public:
-        explicit ending(std::shared_ptr<http2_session> of) : of_(std::move(of)) {}
+        explicit ending(std::shared_ptr<http2_session> of) : of_(std::move(of)) {
+            of_->begun_ = how.gone = true;  // unless `run` comes to an end of its own
+        }
         ending(const ending&) = delete;
         ending& operator=(const ending&) = delete;
         ~ending() { of_->end(std::move(how), failed); }
@@ -144,6 +150,14 @@ private:
 
     static task<void> run(std::shared_ptr<http2_session> self, http2_dial how) {
         ending at_end(self);
+        try {
+            co_await work(self, at_end, std::move(how));
+        } catch (const asio::system_error&) {  // nobody waits for it any more
+        }
+        at_end.how.gone = false;
+    }
+
+    static task<void> work(std::shared_ptr<http2_session> self, ending& at_end, http2_dial how) {
         auto lease =
             co_await http2_connect(self->site_, self->options_, self->origin, std::move(how));
         if (!lease) {
@@ -370,6 +384,7 @@ private:
     bool closing_ = false;
     bool silent_ = false;
     bool used_before_ = false;
+    bool begun_ = false;
     bool retired_ = false;  // on the lane
     std::string out_;       // on the lane
 };
