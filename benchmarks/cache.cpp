@@ -23,6 +23,10 @@
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/layer/cache.hpp>
 
+#ifdef LLMKIT_PEER_LLMKIT__SQLITE
+#include "cache_sqlite.hpp"
+#endif
+
 using namespace llmkit;
 
 namespace {
@@ -264,4 +268,9 @@ int main() {
     hits();
     ratios();
     whole_calls();
+#ifdef LLMKIT_PEER_LLMKIT__SQLITE
+    const bench::sqlite_times file = bench::time_sqlite(rounds);
+    print("sqlite_get_us", file.statement, "us");
+    print("sqlite_get_with_hop_us", file.with_hop, "us");
+#endif
 }
