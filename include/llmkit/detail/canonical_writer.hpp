@@ -79,6 +79,27 @@ private:
         room_ = out_.data() + out_.size();
     }
 
+    /// memcpy for pieces of which most are short and not worth the call.
+    [[gnu::always_inline]] static void copy(char* to, const char* from, std::size_t size) {
+        const auto ends = [&](auto word) {
+            auto head = word;
+            auto tail = word;
+            std::memcpy(&head, from, sizeof word);
+            std::memcpy(&tail, from + size - sizeof word, sizeof word);
+            std::memcpy(to, &head, sizeof word);
+            std::memcpy(to + size - sizeof word, &tail, sizeof word);
+        };
+        if (size > 32) {
+            std::memcpy(to, from, size);
+        } else if (size >= 16) {
+            ends(std::array<std::uint64_t, 2>());
+        } else if (size >= 8) {
+            ends(std::uint64_t{});
+        } else {
+            for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
+        }
+    }
+
     void put(char byte) {
         make_room(1);
         *to_++ = byte;
@@ -86,7 +107,7 @@ private:
     void put(const char* from, const char* to) {
         const auto count = static_cast<std::size_t>(to - from);
         make_room(count);
-        std::memcpy(to_, from, count);
+        copy(to_, from, count);
         to_ += count;
     }
     /// Copies the text before `p`; the next run begins at `next`.
@@ -254,7 +275,7 @@ private:
         if (top) *out++ = '{';
         const auto write = [&](const member& one) {
             const char* const text = whole ? one.from : out_.data() + one.begin;
-            std::memcpy(out, text, one.size);
+            copy(out, text, one.size);
             out += one.size;
             *out++ = ',';
         };
