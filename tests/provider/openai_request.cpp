@@ -8,6 +8,7 @@
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted_transport.hpp>
 
+#include "../detail/json_generator.hpp"
 #include "test.hpp"
 
 namespace test_provider_openai_request {
@@ -51,6 +52,23 @@ private:
     std::optional<std::string> old_;
 };
 }  // namespace
+
+TEST_CASE("any body says what the call wants, and all else that it said", "[openai]") {
+    llmkit_test::json_generator generate(5);
+    for (int i = 0; i < 3000; ++i) {
+        const std::string text = generate.object_document() + (i % 3 == 0 ? " \n" : "");
+        const bool streamed = i % 4 != 0;
+        const bool metered = i % 2 == 0;
+        auto meant = nlohmann::json::parse(text);
+        INFO(text);
+        const auto sent = nlohmann::json::parse(write(text, streamed, metered, "x").text.view());
+        if (!meant.contains("model")) meant["model"] = "x";
+        meant.erase("stream");
+        if (streamed) meant["stream"] = true;
+        if (streamed && metered) meant["stream_options"] = {{"include_usage", true}};
+        REQUIRE(sent == meant);
+    }
+}
 
 TEST_CASE("the body says whether a stream is wanted", "[openai]") {
     CHECK(write(R"({"model":"m"})", true).text.view() == R"({"model":"m","stream":true})");

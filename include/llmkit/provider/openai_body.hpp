@@ -26,8 +26,10 @@ inline bool write_openai_body(const request& ask, bool streamed, const std::stri
                               openai_body& out) {
     std::optional<std::string_view> stream, stream_options;
     bool named = false;
+    bool any = false;
     json_scanner scan(ask.body());
     const bool object = scan.members([&](json_string key) {
+        any = true;
         std::string_view raw;
         json_string text;
         if (key == "stream" && scan.read_raw(raw)) {
@@ -45,24 +47,34 @@ inline bool write_openai_body(const request& ask, bool streamed, const std::stri
 
     out.text = ask.shared_body();
     std::string edited;
-    const auto set = [&](std::string_view name, std::string_view value) {
-        if (edited.empty()) edited = ask.body();
-        set_member(edited, name, value);
+    const auto set = [&](std::string_view name, std::string_view value, bool there) {
+        if (edited.empty()) {
+            edited.reserve(ask.body().size() + 96);
+            edited = ask.body();
+        }
+        if (there) {
+            set_member(edited, name, value);
+            return;
+        }
+        // The last brace is the object's own, so a new member needs no second look at the rest.
+        edited.resize(edited.rfind('}'));
+        if (std::exchange(any, true)) edited += ',';
+        edited.append("\"").append(name).append("\":").append(value) += '}';
     };
     if (!named && !model.empty()) {
         std::string quoted;
         write_json(quoted, std::string_view(model));
-        set("model", quoted);
+        set("model", quoted, false);
         out.model = model;
     }
     if (streamed) {
-        if (stream != "true") set("stream", "true");
+        if (stream != "true") set("stream", "true", stream.has_value());
         const bool given = stream_options && *stream_options != "null";
         const bool asked = given && find_member(*stream_options, "include_usage") == "true";
         if (ask.options().metered && !asked) {
             std::string wanted(given ? *stream_options : "{}");
             if (set_member(wanted, "include_usage", "true")) {
-                set("stream_options", wanted);
+                set("stream_options", wanted, stream_options.has_value());
                 out.injected = true;
             }
         }
