@@ -291,7 +291,11 @@ public:
         std::printf("%-12s", name);
         for (const auto* one :
              {&scan, &framing, &delta, &scanned, &pulled, &simdjson, &simdjson_dom, &dom}) {
-            std::printf(" %9.1f", one->empty() ? 0.0 : median(*one));
+            if (one->empty()) {
+                std::printf(" %9s", "-");
+            } else {
+                std::printf(" %9.1f", median(*one));
+            }
         }
         std::printf("\n");
     }
