@@ -63,6 +63,7 @@ public:
         const bool first = at.live.empty();
         if (first && limits.connect < policy.connect)
             until = total.earliest(after(self->site_.time.now(), limits.connect));
+        if (!first) until = total.earliest(after(self->site_.time.now(), policy.queue));
         waiter me(self, at);
         self->dial_for_waiting(at, fresh);
         lock.unlock();
