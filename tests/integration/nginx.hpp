@@ -132,10 +132,12 @@ private:
 ///     nginx web(folder, "server { listen 127.0.0.1:" + std::to_string(port) + "; … }");
 class nginx {
 public:
-    nginx(const temporary_folder& in, const std::string& servers) {
+    /// With `workers` it has processes that a reload replaces.
+    nginx(const temporary_folder& in, const std::string& servers, bool workers = false) {
         const std::string folder = in.path().string();
-        std::string config = "daemon off; master_process off; worker_processes 1;\npid " + folder +
-                             "/nginx.pid; error_log " + folder +
+        std::string config = std::string("daemon off; master_process ") + (workers ? "on" : "off") +
+                             "; worker_processes 1;\npid " + folder + "/nginx.pid; error_log " +
+                             folder +
                              "/error.log notice;\nevents { worker_connections 512; }\n"
                              "http { access_log off; default_type application/json;\n";
         for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
@@ -153,6 +155,8 @@ public:
         throw std::runtime_error("nginx does not start: " + in.read("nginx.log") +
                                  in.read("error.log"));
     }
+    /// New processes for new connections; the old ones end with theirs.
+    void reload() { ::kill(process_, SIGHUP); }
     nginx(const nginx&) = delete;
     nginx& operator=(const nginx&) = delete;
     ~nginx() {

@@ -39,6 +39,8 @@ public:
             self->signal_.emit(asio::cancellation_type::terminal);
         });
     }
+    /// The same at once, for who is on the lane.
+    void cancel_here() { signal_.emit(asio::cancellation_type::terminal); }
     executor lane() const {
         std::lock_guard lock(lane_mutex_);
         return lane_;

@@ -25,7 +25,8 @@ public:
     http1_connection(std::shared_ptr<socket_registry> in, executor base, const http1_limits& limits)
         : line(std::move(in), std::move(base)), parser(limits) {}
 
-    bool quiet() { return line.quiet(); }
+    // A session looks for itself when it goes on: its peer may well have said something.
+    bool quiet() { return session || line.quiet(); }
     /// What was read and not yet looked at.
     std::string_view unread() const {
         return begin == end ? std::string_view()

@@ -12,7 +12,6 @@
 #include <llmkit/transport/http2_exchange.hpp>
 #include <llmkit/transport/http2_origins.hpp>
 #include <llmkit/transport/http2_session.hpp>
-#include <llmkit/transport/http2_warm_up.hpp>
 #include <llmkit/transport/multiplex.hpp>
 
 namespace llmkit {
@@ -68,15 +67,10 @@ class http2_multiplexer final : public multiplexer,
                                 public std::enable_shared_from_this<http2_multiplexer> {
 public:
     http2_multiplexer(multiplex_site site, const http2_options& options)
-        : site_(site),
-          options_(options),
-          table_(std::make_shared<http2_origins>(std::move(site), options)) {}
+        : options_(options), table_(std::make_shared<http2_origins>(std::move(site), options)) {}
 
     bool takes(const url& to) const override { return to.secure() || options_.prior_knowledge; }
     std::size_t waiting() const override { return table_->waiting(); }
-    task<result<std::optional<std::size_t>>> warm_up(url to, exchange_limits limits) override {
-        return http2_warm_up(site_, options_, std::move(to), limits);
-    }
     task<result<std::optional<http_response>>> send(const http_request& ask, exchange_limits limits,
                                                     limit total) override {
         return exchange(table_, ask, limits, total);
@@ -95,7 +89,8 @@ private:
             if (!*session) co_return std::nullopt;
             auto stream = (*session)->request(ask);
             if (!stream) continue;
-            auto got = co_await http2_answer(stream, ask, limits, total);
+            http2_call call(stream);  // now: a caller who is cancelled never gets into the other
+            auto got = co_await http2_answer(std::move(call), ask, limits, total);
             if (got) co_return std::optional<http_response>(std::move(*got));
             switch (what_next(*stream)) {
                 case http2_again::no:
@@ -119,7 +114,6 @@ private:
         return stream.again;
     }
 
-    const multiplex_site site_;
     const http2_options options_;
     const std::shared_ptr<http2_origins> table_;
 };

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <llmkit/core/error.hpp>
 #include <llmkit/core/limit.hpp>
+#include <llmkit/core/wait.hpp>
 
 namespace llmkit::detail {
 
@@ -23,6 +25,7 @@ struct http2_farewell {
 /// Whom a session tells about itself, never under its own mutex.
 class http2_desk {
 public:
+    /// It takes calls; `room` is 0 while the server has not said how many.
     virtual void opened(http2_session& one, std::size_t room) = 0;
     virtual void room(http2_session& one, std::size_t room) = 0;
     virtual void freed(http2_session& one, std::size_t count) = 0;
@@ -33,6 +36,25 @@ public:
 
 protected:
     ~http2_desk() = default;
+};
+
+/// What is to be told of what happened to a connection; gathered under its mutex, told without it.
+struct http2_news {
+    std::vector<wakeup> woken;
+    std::size_t freed = 0;
+    std::size_t room = 0;
+    bool room_changed = false;
+    bool closing = false;
+
+    void wake() {
+        for (auto& one : woken) one.fire();
+    }
+    void tell(http2_desk& desk, http2_session& of) {
+        wake();
+        if (closing) desk.closing(of);
+        if (room_changed) desk.room(of, room);
+        if (freed > 0) desk.freed(of, freed);
+    }
 };
 
 /// When a silent peer is asked for a sign of life, and when it is given up.

@@ -44,14 +44,24 @@ inline http2_bounds bounds_of(const http2_options& options, const http_policy& p
     return bounds;
 }
 
-/// A connection with its framing: one that was idle in the pool, or a new one. An empty lease: the
-/// server speaks HTTP/1.1 only, and the connection waits in the pool for a call that does.
+/// Takes in what came while a connection was idle. False: it is of no use any more.
+inline bool http2_catch_up(wire& line, http2_framing& framing, asio::mutable_buffer room) {
+    std::error_code failed;
+    for (;;) {
+        const std::size_t count = line.try_read(room, failed);
+        if (failed) return failed == asio::error::would_block;
+        if (!framing.receive({static_cast<const char*>(room.data()), count})) return false;
+        if (!framing.usable()) return false;
+    }
+}
+
+/// A connection with its framing in a place of the pool: the one that was idle there, or a new one.
+/// An empty lease: the server speaks HTTP/1.1 only, and the connection waits for a call that does.
 inline task<result<connection_pool::lease>> http2_connect(multiplex_site site,
-                                                          http2_options options, std::string origin,
+                                                          http2_options options,
+                                                          connection_pool::lease place,
                                                           http2_dial how) {
-    auto place = co_await connection_pool::acquire(site.pool, std::move(origin), limit(), false);
-    if (!place) co_return place.error();
-    auto hold = std::make_shared<connection_hold>(site.time, std::move(*place));
+    auto hold = std::make_shared<connection_hold>(site.time, std::move(place));
     connection_hold::guard unfinished(*hold);
     connection_hold::user opening(*hold);
     if (!hold->connected()) {

@@ -17,6 +17,14 @@
 
 namespace llmkit::detail {
 
+inline void http2_cut::operator()(expiry how) const {
+    const auto stream = of.lock();
+    if (!stream) return;
+    // In words that fit whoever asks later.
+    stream->on->abandon(*stream, cut_error(how == expiry::closed ? cut_why::closed : why, {},
+                                           "nobody was reading the answer"));
+}
+
 /// Holds a stream that its caller still wants.
 class http2_call {
 public:
@@ -127,10 +135,8 @@ private:
 
 /// Waits for the head of the answer. An error may be one after which the request may be sent again:
 /// the stream's `again` tells.
-inline task<result<http_response>> http2_answer(std::shared_ptr<http2_stream> sent,
-                                                const http_request& ask, exchange_limits limits,
-                                                limit total) {
-    http2_call call(std::move(sent));
+inline task<result<http_response>> http2_answer(http2_call call, const http_request& ask,
+                                                exchange_limits limits, limit total) {
     http2_session& session = *call->on;
     const clock_handle time = session.time();
     limit until = total;

@@ -110,8 +110,7 @@ public:
 
     void ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
 
-    /// Takes what came. False: the connection must be closed, once what `produce` still gives has
-    /// been sent.
+    /// Takes what came. False: nothing more can be said.
     bool receive(std::string_view in) {
         heard_ += in.size();
         const auto taken = nghttp2_session_mem_recv(
@@ -124,7 +123,7 @@ public:
             nghttp2_session_consume_connection(session_, body_came_);
             body_came_ = 0;
         }
-        return nghttp2_session_want_read(session_) != 0;
+        return true;
     }
 
     /// Appends what is to be sent, about `enough` bytes at a time.
@@ -141,6 +140,8 @@ public:
         }
         out_ = nullptr;
     }
+    /// False once all has been said, by either side, or the peer has broken a rule.
+    bool wants_read() const { return nghttp2_session_want_read(session_) != 0; }
     bool wants_write() const { return nghttp2_session_want_write(session_) != 0; }
 
     /// Why the connection cannot go on, in words; empty when nothing was wrong.
@@ -149,14 +150,14 @@ public:
     bool usable() const { return nghttp2_session_check_request_allowed(session_) != 0; }
     /// The peer takes no new requests here.
     bool going_away() const { return going_away_; }
+    /// The peer has said what it allows.
+    bool settled() const { return settled_; }
+    /// The peer has read our settings, which came before the first request.
+    bool heeded() const { return heeded_; }
     /// Streams that the peer allows at once.
     std::size_t limit() const {
         return nghttp2_session_get_remote_settings(session_,
                                                    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    }
-    /// Whether the peer has taken note of our settings.
-    bool acknowledged() const {
-        return nghttp2_session_get_local_settings(session_, NGHTTP2_SETTINGS_ENABLE_PUSH) == 0;
     }
     std::uint64_t heard() const { return heard_; }
     std::size_t answers() const { return answers_; }  ///< complete ones
@@ -198,6 +199,10 @@ private:
 
     static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
         http2_framing& self = self_of(user);
+        if (head->type == NGHTTP2_PUSH_PROMISE) {  // forbidden by our settings
+            self.broken_ = "an answer to what nobody has asked (PUSH_PROMISE)";
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
         if (++self.empty_ <= self.bounds_.idle_frames) return 0;
         self.broken_ = fmt::format(
             "more than {} frames in a row that bring nothing, the last of "
@@ -272,6 +277,11 @@ private:
         http2_framing& self = self_of(user);
         const auto& head = frame->hd;
         if (head.type == NGHTTP2_GOAWAY) self.going_away_ = true;
+        if (head.type == NGHTTP2_SETTINGS)
+            (head.flags & NGHTTP2_FLAG_ACK ? self.heeded_ : self.settled_) = true;
+        if (head.type == NGHTTP2_RST_STREAM) {
+            if (auto* stream = stream_of(session, head.stream_id)) stream->peer_reset = true;
+        }
         if (head.type != NGHTTP2_HEADERS && head.type != NGHTTP2_DATA) return 0;
         http2_stream* const stream = stream_of(session, head.stream_id);
         if (!stream) return 0;
@@ -342,6 +352,9 @@ private:
         return 0;
     }
     static void close_early(http2_stream& stream, std::uint32_t code) {
+        if (code == NGHTTP2_PROTOCOL_ERROR && !stream.peer_reset)
+            return stream.fail(
+                error(error_kind::protocol, "the server's answer breaks the rules of HTTP/2"));
         const char* const name = nghttp2_http2_strerror(code);
         error why(
             error_kind::connection_lost,
@@ -369,6 +382,8 @@ private:
     std::size_t answers_ = 0;
     std::size_t empty_ = 0;
     bool going_away_ = false;
+    bool settled_ = false;
+    bool heeded_ = false;
     http2_head head_;
 };
 

@@ -31,8 +31,10 @@ public:
         auto why = fault();
         http2_again how = http2_again::no;
         if (framing_.broken().empty() && !stream.head) {
-            // What no byte came after may well have met a connection that was closed already.
-            if (used_ && stream.heard_before == framing_.heard()) how = http2_again::stale;
+            // What no byte came after may well have met a connection that was closed already; and
+            // a server that ends (nginx does, when it is reloaded) drops new connections unread.
+            const bool unheard = used_ && stream.heard_before == framing_.heard();
+            if (unheard || !framing_.heeded()) how = http2_again::stale;
             if (!stream.sent) how = http2_again::untouched;
         }
         if (!why) why = lost_error(failed_ ? failed_ : asio::error::eof, stream.head);
@@ -43,9 +45,14 @@ public:
 
 private:
     std::optional<error> fault() const {
-        if (!framing_.broken().empty())
-            return error(error_kind::protocol,
-                         "the server breaks the rules of HTTP/2: " + framing_.broken());
+        if (!framing_.broken().empty()) {
+            error why(error_kind::protocol,
+                      "the server breaks the rules of HTTP/2: " + framing_.broken());
+            if (framing_.settled()) return why;
+            return why.with_advice(
+                "Does it speak HTTP/2 at all? Without TLS that is not asked: if not, leave "
+                "http2().prior_knowledge() out.");
+        }
         if (silence_ > duration::zero())
             return error(
                 error_kind::connection_lost,

@@ -103,11 +103,8 @@ public:
 
     void opened(http2_session& one, std::size_t room) override {
         change(one, [&](origin& at, session_ptr self) {
-            // Until its settings come, a further connection is taken for one like the others.
-            if (at.known) room = std::min(room, at.usual);
-            at.usual = std::max<std::size_t>(room, 1);
-            at.known = true;
-            one.limit = room;
+            if (room > 0) at.usual = room;
+            one.limit = at.usual > 0 ? at.usual : std::min(options_.max_streams, first_rush);
             remove(at.dialling, one);
             at.live.push_back(std::move(self));
         });
@@ -156,8 +153,7 @@ private:
         std::vector<session_ptr> live;      // take calls
         std::vector<session_ptr> dialling;  // are being connected
         std::list<waiter*> waiting;
-        std::size_t usual = 1;   // streams that a connection takes
-        bool known = false;      // it speaks HTTP/2
+        std::size_t usual = 0;   // streams that a connection takes; 0: nobody knows yet
         bool http1 = false;      // it speaks HTTP/1.1 only
         bool decided = false;    // all who wait have an answer
         bool hold_back = false;  // the last connection could not be made
@@ -180,7 +176,10 @@ private:
                 if (!decided) leave();
                 if (at.waiting.empty()) unwanted = at.dialling;
             }
-            if (unused) in->freed(*unused, 1);  // handed over, but the frame ended before
+            if (unused) {  // handed over, but the frame ended before
+                in->freed(*unused, 1);
+                unused->rest();
+            }
             for (auto& each : unwanted) each->cancel();
         }
         void leave() {
@@ -219,6 +218,7 @@ private:
     void change(http2_session& one, What what) {
         starting fresh;
         std::vector<wakeup> woken;
+        std::vector<session_ptr> unwanted;
         session_ptr self = std::static_pointer_cast<http2_session>(one.shared_from_this());
         {
             std::lock_guard lock(mutex_);
@@ -229,8 +229,14 @@ private:
             }
             serve(at, woken);
             if (!at.hold_back) dial_for_waiting(at, fresh);
+            // One that is being connected goes on: the next rush will want it.
+            if (at.waiting.empty()) {
+                for (const auto& each : at.dialling)
+                    if (!each->connecting) unwanted.push_back(each);
+            }
         }
         for (auto& each : woken) each.fire();
+        for (auto& each : unwanted) each->cancel();
         fresh.begin();
     }
     static bool wake(waiter& next, std::vector<wakeup>& woken) {
@@ -260,12 +266,17 @@ private:
         if (!at.to) at.to = to;
         return at;
     }
-    /// Under the mutex: as many connections as the waiting need, the first one alone.
-    void dial_for_waiting(origin& at, starting& fresh) {
+    bool wants_more(const origin& at) const {
+        if (at.waiting.empty() || at.dialling.size() >= site_.policy.max_per_host) return false;
+        if (at.usual == 0) return at.live.empty() && at.dialling.empty();
+        return at.dialling.size() * at.usual < at.waiting.size();
+    }
+    /// Under the mutex: as many connections as the waiting need, the first one alone. Never throws:
+    /// on a context that goes down there are none.
+    void dial_for_waiting(origin& at, starting& fresh) noexcept try {
         if (at.http1) return;
         at.hold_back = false;
-        const std::size_t most = at.known ? site_.policy.max_per_host : 1;
-        while (at.dialling.size() < most && at.dialling.size() * at.usual < at.waiting.size()) {
+        while (wants_more(at)) {
             exchange_limits limits;
             limits.connect = site_.policy.connect;
             auto one = std::make_shared<http2_session>(site_, options_, shared_from_this(),
@@ -273,6 +284,7 @@ private:
             at.dialling.push_back(one);
             fresh.all.push_back({std::move(one), http2_dial(*at.to, limits)});
         }
+    } catch (const std::exception&) {
     }
     static session_ptr remove(std::vector<session_ptr>& from, const http2_session& one) {
         const auto it = std::find_if(from.begin(), from.end(),
@@ -282,6 +294,9 @@ private:
         from.erase(it);
         return found;
     }
+
+    // What a server gets before it has said how many streams it allows; more could be refused.
+    static constexpr std::size_t first_rush = 32;
 
     const multiplex_site site_;
     const http2_options options_;

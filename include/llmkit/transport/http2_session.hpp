@@ -48,6 +48,7 @@ public:
     const std::string origin;
     std::size_t used = 0;
     std::size_t limit = 0;
+    std::atomic<bool> connecting{false};  // has a place in the pool
 
     static void begin(const std::shared_ptr<http2_session>& self, http2_dial how) {
         start(self, run(self, std::move(how)));
@@ -61,10 +62,8 @@ public:
 
     /// Whether the server has answered anything on it.
     bool fruitful() const { return fruitful_.load(); }
-
     std::mutex& mutex() { return mutex_; }
     const clock_handle& time() const { return site_.time; }
-
     /// Sends a request on the seat that the desk gave. Null, and the seat is free again, when the
     /// connection has ended meanwhile.
     stream_ptr request(const http_request& ask) {
@@ -81,6 +80,7 @@ public:
         }
         desk_->closing(*this);
         desk_->freed(*this, 1);
+        rest();
         return nullptr;
     }
 
@@ -96,16 +96,18 @@ public:
         woken = stream.changed.ring_one();
         stream.last_words.reset();
         const bool seated = std::exchange(stream.seated, false);
-        if (!over_ && !stream.closed && !stream.was_reset) {
-            framing_->reset(stream);
-            schedule(lock);
-        }
+        if (!over_ && !stream.closed) framing_->reset(stream);
         stream.unwanted = true;
-        if (lock.owns_lock()) lock.unlock();
+        lock.unlock();
         woken.fire();
         if (seated) desk_->freed(*this, 1);
+        rest();
     }
-
+    /// Sends what there is to send, and ends when there is no more use for it.
+    void rest() {
+        std::unique_lock lock(mutex_);
+        schedule(lock);
+    }
     /// Under the mutex, which is given up: the reader has taken `count` bytes.
     void taken(std::unique_lock<std::mutex>& lock, http2_stream& stream, std::size_t count) {
         if (over_ || stream.closed || stream.ended) return;
@@ -114,16 +116,14 @@ public:
     }
 
     void written(bool whole) noexcept override {
-        bool more = false;
-        {
-            connection_pool::lease dropped;
-            std::lock_guard lock(mutex_);
-            writing_ = false;
-            if (over_) dropped = std::move(lease_);
-            if (!over_ && !whole) lease_.connection()->line.cut();
-            more = !over_ && whole;
-        }
-        if (more) flush_and_rest();
+        connection_pool::lease dropped;
+        std::unique_lock lock(mutex_);
+        writing_ = false;
+        if (over_) dropped = std::move(lease_);
+        if (over_) return;
+        if (!whole) return line().cut();
+        lock.unlock();
+        flush_and_rest();
     }
 
 private:
@@ -158,8 +158,15 @@ private:
     }
 
     static task<void> work(std::shared_ptr<http2_session> self, ending& at_end, http2_dial how) {
+        auto place = co_await connection_pool::acquire(self->site_.pool, self->origin,
+                                                       llmkit::limit(), false);
+        if (!place) {
+            at_end.how.why = place.error();
+            co_return;
+        }
+        self->connecting = true;
         auto lease =
-            co_await http2_connect(self->site_, self->options_, self->origin, std::move(how));
+            co_await http2_connect(self->site_, self->options_, std::move(*place), std::move(how));
         if (!lease) {
             at_end.how.why = lease.error();
             co_return;
@@ -168,48 +175,54 @@ private:
             at_end.how.http1 = true;
             co_return;
         }
-        self->open(std::move(*lease));
-        at_end.how.opened = true;
-
         const auto buffer = std::make_unique_for_overwrite<char[]>(read_size);
+        const asio::mutable_buffer room(buffer.get(), read_size);
+        self->hold(std::move(*lease));
+        if (self->used_before_ && !http2_catch_up(self->line(), *self->framing_, room)) co_return;
+        at_end.how.opened = true;
+        self->open();
+
+        std::error_code failed;
         bool more = true;
         while (more) {
-            at_end.failed.clear();
-            const std::size_t count = co_await self->line().read_some(
-                asio::buffer(buffer.get(), read_size), at_end.failed);
-            if (at_end.failed) break;
+            // What cancels here is only a nudge, to see whether there is still any use.
+            const auto cancelled = co_await asio::this_coro::cancellation_state;
+            if (cancelled.cancelled() != asio::cancellation_type::none)
+                co_await asio::this_coro::reset_cancellation_state();
+            if (self->unused()) {
+                // Whoever was just woken may have another request.
+                co_await asio::post(asio::use_awaitable);
+                if (self->retired()) break;
+            }
+            self->reading_ = true;
+            const std::size_t count = co_await self->line().read_some(room, failed);
+            self->reading_ = false;
+            if (failed == asio::error::operation_aborted) continue;
+            if (failed) break;
             more = self->take_in({buffer.get(), count});
-            if (!more || !self->unused()) continue;
-            // Whoever was just woken may have another request.
-            co_await asio::post(asio::use_awaitable);
-            if (self->retired()) break;
         }
+        at_end.failed = failed;
     }
 
-    void open(connection_pool::lease lease) {
+    void hold(connection_pool::lease lease) {
+        std::lock_guard lock(mutex_);
+        lease_ = std::move(lease);
+        framing_ = std::static_pointer_cast<http2_framing>(lease_.connection()->session);
+        used_before_ = lease_.connection()->used;
+        answers_ = framing_->answers();
+    }
+    void open() {
         std::size_t room = 0;
         {
             std::lock_guard lock(mutex_);
-            lease_ = std::move(lease);
-            framing_ = std::static_pointer_cast<http2_framing>(lease_.connection()->session);
-            used_before_ = lease_.connection()->used;
-            answers_ = framing_->answers();
-            room = room_ = allowed();
+            if (framing_->settled()) room = room_ = allowed();
         }
         desk_->opened(*this, room);
         flush();
     }
     std::size_t allowed() const { return std::min(framing_->limit(), options_.max_streams); }
 
-    /// Who is to be told of what happened; gathered under the mutex, told without it.
-    struct news {
-        std::vector<wakeup> woken;
-        std::size_t freed = 0;
-        std::size_t room = 0;
-        bool room_changed = false;
-        bool closing = false;
-    };
-    void gather(news& all) {
+    void gather(http2_news& all) {
         for (auto& stream : framing_->stirred()) {
             stream->stirred = false;
             if (auto one = stream->changed.ring_one()) all.woken.push_back(std::move(one));
@@ -220,21 +233,14 @@ private:
         framing_->stirred().clear();
         if (framing_->answers() != answers_) fruitful_ = true;
         if (framing_->going_away() && !std::exchange(closing_, true)) all.closing = true;
-        if (const std::size_t room = allowed(); room != room_) {
+        if (const std::size_t room = allowed(); framing_->settled() && room != room_) {
             room_ = all.room = room;
             all.room_changed = true;
         }
     }
-    void tell(news& all) {
-        for (auto& one : all.woken) one.fire();
-        if (all.closing) desk_->closing(*this);
-        if (all.room_changed) desk_->room(*this, all.room);
-        if (all.freed > 0) desk_->freed(*this, all.freed);
-    }
-
     /// False: the connection is to be closed.
     bool take_in(std::string_view came) {
-        news all;
+        http2_news all;
         bool more = true;
         {
             std::lock_guard lock(mutex_);
@@ -242,9 +248,10 @@ private:
             more = framing_->receive(came);
             gather(all);
         }
-        tell(all);
+        all.tell(*desk_, *this);
         flush();
-        return more;
+        std::lock_guard lock(mutex_);
+        return more && framing_->wants_read();
     }
 
     // Under the mutex, which is given up for it.
@@ -258,7 +265,7 @@ private:
     /// On the lane: sends all there is to send.
     void flush() {
         for (;;) {
-            news all;
+            http2_news all;
             {
                 std::lock_guard lock(mutex_);
                 scheduled_ = false;
@@ -268,7 +275,7 @@ private:
                 gather(all);
                 writing_ = !out_.empty();
             }
-            tell(all);
+            all.tell(*desk_, *this);
             if (out_.empty()) break;
             const outgoing what{asio::buffer(out_), asio::const_buffer()};
             const sent how = line().write(what, lane(), self());
@@ -280,7 +287,7 @@ private:
     }
     void flush_and_rest() {
         flush();
-        if (unused() && retired()) cancel();  // the reading, which waits for nothing now
+        if (reading_ && unused()) cancel_here();
     }
 
     bool unused() {
@@ -330,7 +337,7 @@ private:
 
     /// Without the mutex; once.
     void end(http2_farewell how, const std::error_code& failed) {
-        news all;
+        http2_news all;
         connection_pool::lease lease;
         std::shared_ptr<http2_framing> framing;
         {
@@ -339,8 +346,9 @@ private:
             watch_.reset();
             framing = std::move(framing_);
             if (framing) {
-                const http2_loss loss(*framing, failed, used_before_, silence());
-                if (!retired_ && !how.why) how.why = loss.reason();
+                const http2_loss loss(*framing, failed, used_before_,
+                                      silent_ ? options_.ping_limit : duration::zero());
+                if (how.opened && !retired_) how.why = loss.reason();
                 for (auto& stream : framing->streams()) {
                     loss.tell(*stream);
                     stream->seated = false;  // the desk forgets all of them
@@ -356,16 +364,14 @@ private:
         }
         if (lease && retired_ && framing->usable()) {
             lease.connection()->used = true;
+            lease.connection()->rest();
             lease.keep();
         }
-        for (auto& one : all.woken) one.fire();
+        all.wake();
         desk_->over(*this, std::move(how));
     }
-    duration silence() const { return silent_ ? options_.ping_limit : duration::zero(); }
-
     static constexpr std::size_t read_size = 32 * 1024;
     static constexpr std::size_t write_size = 64 * 1024;
-
     const multiplex_site site_;
     const http2_options options_;
     const std::shared_ptr<http2_desk> desk_;
@@ -386,15 +392,8 @@ private:
     bool used_before_ = false;
     bool begun_ = false;
     bool retired_ = false;  // on the lane
+    bool reading_ = false;  // on the lane
     std::string out_;       // on the lane
 };
-
-inline void http2_cut::operator()(expiry how) const {
-    const auto stream = of.lock();
-    if (!stream) return;
-    // In words that fit whoever asks later.
-    stream->on->abandon(*stream, cut_error(how == expiry::closed ? cut_why::closed : why, {},
-                                           "nobody was reading the answer"));
-}
 
 }  // namespace llmkit::detail

@@ -67,9 +67,10 @@ struct http2_stream {
     bool ended = false;      // the answer is
     bool unwanted = false;   // what still comes is dropped
     bool was_reset = false;  // the peer is told so
-    bool closed = false;     // nghttp2 has let go of it
-    bool seated = false;     // counts as one of the streams that the peer allows
-    bool stirred = false;    // is in the list of those that changed
+    bool peer_reset = false;
+    bool closed = false;   // nghttp2 has let go of it
+    bool seated = false;   // counts as one of the streams that the peer allows
+    bool stirred = false;  // is in the list of those that changed
     std::optional<error> failure;
     http2_again again = http2_again::no;
     std::optional<cutoff<http2_cut>> last_words;  // how long the end is waited for
