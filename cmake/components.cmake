@@ -19,7 +19,8 @@ llmkit_component(http2 PACKAGE NGHTTP2 VERSION 1.52 LINK NGHTTP2::NGHTTP2
                  HEADERS transport/http2.hpp transport/http2_dial.hpp transport/http2_exchange.hpp
                          transport/http2_framing.hpp transport/http2_head.hpp
                          transport/http2_loss.hpp transport/http2_origins.hpp
-                         transport/http2_session.hpp testing/http2_server.hpp
+                         transport/http2_session.hpp transport/http2_warm_up.hpp
+                         testing/http2_server.hpp
                  DEBIAN libnghttp2-dev)
 llmkit_component(curl PACKAGE CURL VERSION 7.87 LINK CURL::libcurl
                  HEADERS transport/curl.hpp transport/curl_call.hpp transport/curl_error.hpp

@@ -22,6 +22,22 @@ namespace test_docs_pages {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+using shared_client = llmkit::pipeline<llmkit::deduplicating<llmkit::testing::scripted>>;
+
+llmkit::task<std::string> words_of(shared_client client) {
+    llmkit::request ask("chat/completions", R"({"model":"m","messages":"Hi"})");
+    ask.options().streamed = true;
+    auto answer = co_await client(std::move(ask));
+    std::string words;
+    if (!answer) co_return words;
+    while (auto item = co_await answer->events().next()) words += item->data();
+    co_return words;
+}
+
+}  // namespace
+
 // docs/testing.md
 
 // [quote:scripted]
@@ -57,6 +73,25 @@ TEST_CASE("two callers with one question cost one call", "[docs]") {
     CHECK(provider.counts().begun == 1);
 }
 // [quote:together]
+
+// docs/layers/dedup.md
+
+// [quote:late]
+TEST_CASE("who comes late to a stream misses nothing of it", "[docs]") {
+    llmkit::simulation::world world;
+    llmkit::testing::scripted provider(world.get_executor());
+    provider.then(llmkit::testing::says("one two three four").every(1s));
+    auto client = llmkit::pipeline(provider) | llmkit::dedup();
+
+    llmkit::child first(world.clock(), words_of(client));
+    world.run_for(2500ms);  // of virtual time: the answer is half told
+    llmkit::child late(world.clock(), words_of(client));
+
+    CHECK(world.wait(first.join()) == "one two three four");
+    CHECK(world.wait(late.join()) == "one two three four");
+    CHECK(provider.counts().begun == 1);
+}
+// [quote:late]
 
 // [quote:scripted_transport]
 TEST_CASE("a provider's refusal becomes an error of the right kind", "[docs]") {

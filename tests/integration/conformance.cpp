@@ -125,4 +125,13 @@ TEST_CASE("curl's HTTP/2 over TLS conforms to the concept, through nginx", "[ngi
         [](const executor& on) { return curl(on, curl_options().ca_file(way().ca())); }, false);
 }
 
+TEST_CASE("curl's HTTP/2 in clear conforms to the concept, through nginx", "[nginx]") {
+    conforms(
+        "http", way().clear2,
+        [](const executor& on) {
+            return curl(on, curl_options().version(curl_version::http2_prior_knowledge));
+        },
+        false);
+}
+
 }  // namespace test_integration_conformance

@@ -147,6 +147,12 @@ TEST_CASE("HTTP/2 is spoken through a tunnel", "[proxy][nginx][http2]") {
     const auto client =
         http(context.get_executor(),
              http_options().tls(tls().ca_file(to.ca())).http2(http2()).route(by.as(login)));
+    std::optional<result<std::size_t>> warm;
+    auto ahead = client;
+    asio::co_spawn(context, ahead.warm_up("https://127.0.0.1:" + std::to_string(to.good), 4),
+                   [&](std::exception_ptr, result<std::size_t> ready) { warm = ready; });
+    context.run();
+    CHECK(warm->value() == 1);
     for (int i = 0; i < 3; ++i) {
         const auto spoken = got(context, client, at("https", to.good, "/spoken"));
         REQUIRE(spoken);

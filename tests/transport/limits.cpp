@@ -1,5 +1,7 @@
 #include <llmkit/core/child.hpp>
+#include <llmkit/testing/http2_server.hpp>
 #include <llmkit/transport/http.hpp>
+#include <llmkit/transport/http2.hpp>
 
 #include "full_port.hpp"
 #include "raw_server.hpp"
@@ -124,6 +126,20 @@ task<void> waits_in_vain(const raw_server& server) {
     CHECK(client.connections().open == 1);
 }
 
+task<void> waits_for_room(const testing::http2_server& server, const int& asked) {
+    auto client =
+        http(co_await asio::this_coro::executor, http_options()
+                                                     .policy({.max_connections = 1, .queue = 30ms})
+                                                     .http2(http2().prior_knowledge()));
+    std::string why;
+    const url where = url::parse(server.origin(), why).value();
+    child<error> holding(client.clock(), failure_of(client, get(where)));
+    while (asked == 0) co_await sleep_for(client.clock(), 1ms);
+    const error late = co_await failure_of(client, get(where));
+    CHECK(late.kind() == error_kind::timeout);
+    CHECK(late.code() == "queue_limit");
+}
+
 }  // namespace
 
 TEST_CASE("a server that never answers is given up by the first-event limit", "[limits]") {
@@ -152,6 +168,14 @@ TEST_CASE("limits run while nobody reads: the connection is freed and the next r
     asio::io_context context;
     raw_server server(context, stalls);
     run_test(context, read_too_late(server));
+}
+
+TEST_CASE("waiting for room on a shared connection has the queue's limit", "[limits][http2]") {
+    asio::io_context context;
+    int asked = 0;
+    testing::http2_server server(
+        context, [&](const auto&, const testing::http2_ask&) { ++asked; }, 1);
+    run_test(context, waits_for_room(server, asked));
 }
 
 TEST_CASE("connecting is bounded by the connect limit and by the total", "[limits]") {

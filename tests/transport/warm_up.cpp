@@ -1,7 +1,9 @@
 #include <llmkit/transport/warm_up.hpp>
 
 #include <llmkit/metrics/registry.hpp>
+#include <llmkit/testing/http2_server.hpp>
 #include <llmkit/transport/http.hpp>
+#include <llmkit/transport/http2.hpp>
 
 #include "full_port.hpp"
 #include "raw_server.hpp"
@@ -56,6 +58,23 @@ task<void> calls_warmed(const raw_server& server) {
     auto answer = co_await client.send(get(server.url()));
     REQUIRE(answer);
     CHECK(answer->status() == 200);
+}
+
+task<void> shares_warmed(const testing::http2_server& server) {
+    auto client =
+        http(co_await asio::this_coro::executor, http_options().http2(http2().prior_knowledge()));
+    for (int i = 0; i < 2; ++i) {
+        const auto ready = co_await client.warm_up(server.origin(), 5);
+        CHECK(ready.value() == 1);
+        CHECK(client.connections().idle == 1);
+        CHECK(client.connections().opened == 1);
+    }
+    std::string why;
+    auto answer = co_await client.send(get(url::parse(server.origin(), why).value()));
+    REQUIRE(answer);
+    auto text = co_await answer->read_all();
+    CHECK(text.value() == "pong");
+    CHECK(client.connections().opened == 1);
 }
 
 task<void> watched(const raw_server& server) {
@@ -116,6 +135,30 @@ TEST_CASE("a warmed connection that the server closes is replaced like any idle 
     });
     run_test(context, calls_warmed(server));
     CHECK(server.accepted() == 2);
+}
+
+TEST_CASE("with HTTP/2 one connection is warmed up for all", "[warm_up][http2]") {
+    asio::io_context context;
+    testing::http2_server server(context, [](const auto& peer, const testing::http2_ask& ask) {
+        peer->respond(ask.stream, 200, {}, "pong");
+    });
+    run_test(context, shares_warmed(server));
+    CHECK(server.peers().size() == 1);
+}
+
+TEST_CASE("a server that does not settle on HTTP/2 is given up by the connect limit",
+          "[warm_up][http2]") {
+    asio::io_context context;
+    raw_server server(context,
+                      [](std::shared_ptr<peer> client, std::size_t) { return client->gone(); });
+    const auto warm = [](http_transport client, std::string where) -> task<void> {
+        const auto ready = co_await client.warm_up(where, 1);
+        REQUIRE(!ready);
+        CHECK(ready.error().code() == "connect_limit");
+        CHECK(client.connections().open == 0);
+    };
+    auto options = http_options().policy({.connect = 30ms}).http2(http2().prior_knowledge());
+    run_test(context, warm(http(context.get_executor(), options), server.base()));
 }
 
 TEST_CASE("a transport is watched like any part", "[warm_up]") {

@@ -83,11 +83,7 @@ public:
     }
     /// The reader has taken what was there.
     void resume(std::shared_ptr<curl_call> call) {
-        on_lane([self = shared_from_this(), call = std::move(call)] {
-            if (self->active_.count(call->easy) == 0) return;
-            ::curl_easy_pause(call->easy, CURLPAUSE_CONT);
-            self->settle();
-        });
+        on_lane([self = shared_from_this(), call = std::move(call)] { self->go_on(*call); });
     }
     /// Nobody wants the answer any more: the transfer ends, and a connection that it holds.
     void abandon(const std::shared_ptr<curl_call>& call, const error& why) {
@@ -114,10 +110,7 @@ public:
         until.until = after(time.now(), std::chrono::milliseconds(50));
         call->total.emplace(time, until, curl_cut{weak_from_this(), call});
         on_lane([weak = weak_from_this(), call] {
-            const auto self = weak.lock();
-            if (!self || self->active_.count(call->easy) == 0) return;
-            ::curl_easy_pause(call->easy, CURLPAUSE_CONT);
-            self->settle();
+            if (const auto self = weak.lock()) self->go_on(*call);
         });
     }
     /// A call's limit has passed, or its pipeline was closed.
@@ -193,6 +186,23 @@ private:
         std::vector<wakeup> woken;
         std::lock_guard lock(call.mutex);
         call.fail(why, woken);
+    }
+    /// Ends a pause. What libcurl 7.88 has already read of HTTP/2 it gives out when the socket
+    /// stirs, which it may not do again: so it hears that it did.
+    void go_on(const curl_call& call) {
+        if (active_.count(call.easy) == 0) return;
+        ::curl_easy_pause(call.easy, CURLPAUSE_CONT);
+        settle();
+        if (active_.count(call.easy) == 0) return;
+        long version = CURL_HTTP_VERSION_NONE;
+        ::curl_easy_getinfo(call.easy, CURLINFO_HTTP_VERSION, &version);
+        if (version < CURL_HTTP_VERSION_2_0) return;
+        // Which socket is its own, libcurl tells of finished transfers only.
+        std::vector<curl_socket_t> all;
+        for (const auto& [which, one] : watches_) all.push_back(which);
+        for (const curl_socket_t which : all)
+            if (watches_.count(which) != 0) act(which, CURL_CSELECT_IN);
+        settle();
     }
     /// Ends a call whose answer is not complete, so that its server hears of it. libcurl 7.88 writes
     /// a reset of HTTP/2, but does not send it before something else happens on the connection: so

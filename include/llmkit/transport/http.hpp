@@ -40,8 +40,8 @@ public:
     ///
     /// Idle ones count; how many are ready is the answer, less than `count` where the policy allows
     /// no more (`max_idle` above all) or some could not be opened; an error when none could. They
-    /// are closed after `idle_timeout` like any other. For HTTP/1.1: with HTTP/2 there is one
-    /// connection, which the first call opens for all.
+    /// are closed after `idle_timeout` like any other. Where HTTP/2 is spoken, all calls find room
+    /// on one connection, so one is opened.
     task<result<std::size_t>> warm_up(std::string where, std::size_t count) {
         return warm_up(core_, std::move(where), count);
     }
@@ -114,9 +114,15 @@ private:
         const auto to = url::parse(where, why);
         if (!to) co_return error(error_kind::configuration, std::move(why));
         if (auto able = speaks(*shared, *to); !able) co_return able.error();
-        if (shared->shared && shared->shared->takes(*to)) co_return std::size_t{0};
+        const auto way = shared->connecting->way.towards(*to);
+        if (!way) co_return way.error();
         detail::exchange_limits limits;
         limits.connect = shared->policy.connect;
+        if (shared->shared && count > 0 && !way->forwards(*to) && shared->shared->takes(*to)) {
+            auto ready = co_await shared->shared->warm_up(*to, limits);
+            if (!ready) co_return ready.error();
+            if (*ready) co_return **ready;
+        }
         co_return co_await detail::warm_up(shared->connecting, shared->parsing, shared->pool, *to,
                                            std::min(count, shared->policy.max_idle), limits);
     }

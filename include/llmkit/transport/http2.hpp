@@ -12,6 +12,7 @@
 #include <llmkit/transport/http2_exchange.hpp>
 #include <llmkit/transport/http2_origins.hpp>
 #include <llmkit/transport/http2_session.hpp>
+#include <llmkit/transport/http2_warm_up.hpp>
 #include <llmkit/transport/multiplex.hpp>
 
 namespace llmkit {
@@ -67,10 +68,15 @@ class http2_multiplexer final : public multiplexer,
                                 public std::enable_shared_from_this<http2_multiplexer> {
 public:
     http2_multiplexer(multiplex_site site, const http2_options& options)
-        : options_(options), table_(std::make_shared<http2_origins>(std::move(site), options)) {}
+        : site_(site),
+          options_(options),
+          table_(std::make_shared<http2_origins>(std::move(site), options)) {}
 
     bool takes(const url& to) const override { return to.secure() || options_.prior_knowledge; }
     std::size_t waiting() const override { return table_->waiting(); }
+    task<result<std::optional<std::size_t>>> warm_up(url to, exchange_limits limits) override {
+        return http2_warm_up(site_, options_, std::move(to), limits);
+    }
     task<result<std::optional<http_response>>> send(const http_request& ask, exchange_limits limits,
                                                     limit total) override {
         return exchange(table_, ask, limits, total);
@@ -114,6 +120,7 @@ private:
         return stream.again;
     }
 
+    const multiplex_site site_;
     const http2_options options_;
     const std::shared_ptr<http2_origins> table_;
 };

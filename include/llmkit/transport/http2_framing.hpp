@@ -159,6 +159,10 @@ public:
         return nghttp2_session_get_remote_settings(session_,
                                                    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
     }
+    /// Whether the peer has taken note of our settings.
+    bool acknowledged() const {
+        return nghttp2_session_get_local_settings(session_, NGHTTP2_SETTINGS_ENABLE_PUSH) == 0;
+    }
     std::uint64_t heard() const { return heard_; }
     std::size_t answers() const { return answers_; }  ///< complete ones
     /// The streams that are not closed yet, and those that changed since this was emptied.

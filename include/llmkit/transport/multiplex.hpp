@@ -45,6 +45,9 @@ public:
     virtual task<result<std::optional<http_response>>> send(const http_request& ask,
                                                             exchange_limits limits,
                                                             limit total) = 0;
+    /// Opens a connection ahead of the first call; how many are ready. Nothing, when it has turned
+    /// out that this server speaks HTTP/1.1 only.
+    virtual task<result<std::optional<std::size_t>>> warm_up(url to, exchange_limits limits) = 0;
     /// Calls that wait for a connection to share.
     virtual std::size_t waiting() const = 0;
 };
