@@ -1,9 +1,8 @@
 // How much CPU does a call cost its client, against sockets by hand, libcurl, Boost.Beast and h2load?
 //
-// 64 calls in flight, a POST of 482 bytes, an answer of 609, connections kept. Servers are processes
-// of their own on the other core; only this process's CPU time counts (h2load's own for h2load). All
-// take turns in every round; a ratio is the median of the rounds' ratios. Each peer stands in a
-// header of benchmarks/transport/.
+// 64 calls in flight, a POST of 482 bytes, an answer of 609, connections kept. The server is nginx on
+// the other core; only a client's own CPU time counts. All take turns in every round; a ratio is the
+// median of the rounds' ratios. Each peer stands in a file of benchmarks/transport/.
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -12,14 +11,13 @@
 #include <llmkit/transport/http2.hpp>
 #include <llmkit/transport/tls.hpp>
 
-#include "transport/https.hpp"
 #include "transport/helper.hpp"
 #include "transport/idle.hpp"
 #include "transport/measure.hpp"
 #include "transport/message.hpp"
+#include "transport/nginx_site.hpp"
 #include "transport/ours.hpp"
 #include "transport/raw.hpp"
-#include "transport/server.hpp"
 #ifdef BENCH_CURL
 #include "transport/curl.hpp"
 #endif
@@ -74,17 +72,18 @@ private:
 };
 
 void http1(int rounds) {
-    const server upstream;
-    const std::string base = "http://127.0.0.1:" + std::to_string(upstream.port());
+    const nginx_site nginx;
+    const std::string port = std::to_string(nginx.plain());
+    const std::string base = "http://127.0.0.1:" + port;
     contest all(4096);
-    raw by_hand(upstream.port());
+    raw by_hand(nginx.plain());
     ours transport({}, base);
     typed layers(base);
     ours_by_two two(base);
 #ifdef BENCH_CURL
     curl libcurl(base, "");
 #endif
-    helper beast(BENCH_BEAST, {std::to_string(upstream.port())});
+    helper beast(BENCH_BEAST, {port});
     for (int round = 0; round <= rounds; ++round) {
         all.turn("raw", by_hand);
         all.turn("llmkit", transport);
@@ -108,7 +107,7 @@ void http1(int rounds) {
 }
 
 void https_and_http2(int rounds) {
-    const https nginx;
+    const nginx_site nginx;
     const llmkit::tls secure = llmkit::tls().ca_file(nginx.ca());
     contest all(4096);
     ours transport(llmkit::http_options().tls(secure).http2(llmkit::http2()), nginx.base());

@@ -32,10 +32,10 @@ inline std::optional<double> kib_per_idle(const llmkit::encryption& secure, cons
     one_thread(io);
     std::string why;
     const url target = url::parse(base + "/v1/chat/completions", why).value();
-    const auto client = http(
-        io.get_executor(),
-        http_options().tls(secure).policy(
-            {.max_connections = count, .max_per_host = count, .max_idle = count}));
+    const auto client =
+        http(io.get_executor(),
+             http_options().tls(secure).policy(
+                 {.max_connections = count, .max_per_host = count, .max_idle = count}));
     const auto call = [](http_transport by, url to) -> task<void> {
         headers fields;
         auto answer = co_await by.send(

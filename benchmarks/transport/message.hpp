@@ -15,10 +15,10 @@ inline std::string padded(std::string before, const std::string& after, std::siz
     return before + after;
 }
 inline const std::string& request_body() {
-    static const std::string text = padded(
-        R"({"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are brief."},)"
-        R"({"role":"user","content":")",
-        R"("}],"temperature":0.2})", request_size);
+    static const std::string text =
+        padded(R"({"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are brief."},)"
+               R"({"role":"user","content":")",
+               R"("}],"temperature":0.2})", request_size);
     return text;
 }
 inline const std::string& answer_body() {

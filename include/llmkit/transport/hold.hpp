@@ -11,46 +11,11 @@
 #include <llmkit/core/bytes.hpp>
 #include <llmkit/core/result.hpp>
 #include <llmkit/core/wait.hpp>
-#include <llmkit/detail/http1_parser.hpp>
+#include <llmkit/transport/http1_connection.hpp>
 #include <llmkit/transport/pool.hpp>
 #include <llmkit/transport/wire.hpp>
 
 namespace llmkit::detail {
-
-/// A connection with what HTTP/1.1 keeps between two messages.
-class http1_connection {
-public:
-    static constexpr std::size_t buffer_size = 16 * 1024;
-
-    http1_connection(std::shared_ptr<socket_registry> in, executor base, const http1_limits& limits)
-        : line(std::move(in), std::move(base)), parser(limits) {}
-
-    // A session looks for itself when it goes on: its peer may well have said something.
-    bool quiet() { return session || line.quiet(); }
-    /// What was read and not yet looked at.
-    std::string_view unread() const {
-        return begin == end ? std::string_view()
-                            : std::string_view(buffer.get() + begin, end - begin);
-    }
-    asio::mutable_buffer room() {
-        begin = end = 0;
-        if (!buffer) buffer = std::make_unique_for_overwrite<char[]>(buffer_size);
-        return {buffer.get(), buffer_size};
-    }
-    /// Idle connections hold no buffers.
-    void rest() noexcept {
-        if (unread().empty()) buffer.reset();
-        line.rest();
-    }
-
-    wire line;
-    http1_response_parser parser;
-    std::unique_ptr<char[]> buffer;
-    std::size_t begin = 0;
-    std::size_t end = 0;
-    bool used = false;              // has brought an answer before
-    std::shared_ptr<void> session;  // what HTTP/2 keeps between two uses; null: HTTP/1.1
-};
 
 using connection_pool = pool<http1_connection>;
 

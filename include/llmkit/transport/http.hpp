@@ -128,13 +128,14 @@ private:
     }
 
     static task<result<http_response>> located(std::shared_ptr<core> shared, http_request ask) {
-        std::string where = ask.where();
-        auto answer = co_await attempt(std::move(shared), std::move(ask));
-        if (!answer) co_return answer.error().with_where(std::move(where));
+        auto answer = co_await attempt(shared, ask);
+        if (!answer) co_return answer.error().with_where(ask.where());
         co_return answer;
     }
 
-    static task<result<http_response>> attempt(std::shared_ptr<core> shared, http_request ask) {
+    // The caller keeps both.
+    static task<result<http_response>> attempt(const std::shared_ptr<core>& shared,
+                                               const http_request& ask) {
         const auto way = shared->connecting->way.towards(ask.target());
         if (!way) co_return way.error();
         std::string head;
@@ -166,8 +167,8 @@ private:
                                                        limits, total);
                 if (!open) co_return open.error();
             }
-            std::string first = replayed || !hold->connection().used ? std::move(head) : head;
-            auto answer = co_await detail::http1_exchange(hold, ask, std::move(first), limits);
+            if (replayed) static_cast<void>(write_head(*shared, ask, *way, head));
+            auto answer = co_await detail::http1_exchange(hold, ask, std::move(head), limits);
             if (answer) {
                 // Only a proxy asks for this; a server's own word would be 401.
                 if (way->forwards(ask.target()) && answer->status() == 407)
@@ -203,6 +204,7 @@ private:
         const auto body =
             sized ? detail::http1_body::sized(ask.body().size()) : detail::http1_body::none();
         std::string why;
+        head.clear();
         head.reserve(512);
         if (way.forwards(to)) {
             headers fields = ask.fields();

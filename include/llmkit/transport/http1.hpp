@@ -29,7 +29,7 @@ inline task<result<void>> http1_fill(connection_hold& hold, exchange_limits limi
     const std::size_t count = co_await on.line.read_some(on.room(), failed);
     if (hold.why() != cut_why::none) co_return cut_error(hold.why(), limits, doing);
     if (!failed) {
-        on.end = count;
+        on.came(count);
         co_return result<void>();
     }
     if (failed == asio::error::operation_aborted) throw_cancelled();
@@ -43,7 +43,7 @@ inline task<result<void>> http1_fill(connection_hold& hold, exchange_limits limi
 inline http1_step http1_take(http1_connection& on, std::string& piece) {
     for (;;) {
         const http1_progress got = on.parser.step(on.unread());
-        on.begin += got.consumed;
+        on.take(got.consumed);
         if (got.step != http1_step::data) return got.step;
         if (piece.empty()) piece.reserve(got.data.size() + on.unread().size());
         piece += got.data;
@@ -67,7 +67,7 @@ inline task<void> http1_read_rest(std::shared_ptr<connection_hold> hold) {
     connection_hold::guard unfinished(*hold);
     http1_connection& on = hold->connection();
     std::string rest;
-    for (std::size_t count = 0; count <= http1_rest_bytes; count += on.end) {
+    for (std::size_t count = 0; count <= http1_rest_bytes; count += on.unread().size()) {
         const http1_step step = http1_take(on, rest);
         if (step == http1_step::complete) {
             unfinished.dismiss();
@@ -178,7 +178,7 @@ inline task<result<http_response>> http1_exchange(std::shared_ptr<connection_hol
         connection_hold::span patience(*hold, limits.first_event, cut_why::first_event);
         for (;;) {
             const http1_progress got = on.parser.step(on.unread());
-            on.begin += got.consumed;
+            on.take(got.consumed);
             if (got.step == http1_step::head) break;
             if (got.step == http1_step::failed) co_return parse_error(on.parser.error());
             auto more = co_await http1_fill(*hold, limits, "waiting for the answer");

@@ -24,7 +24,7 @@ public:
         const std::string& method = ask.method();
         path_ = to.target();
         const auto host = ask.fields().get("host");
-        authority_ = host ? std::string(*host) : to.authority();
+        authority_ = host ? std::string(*host) : std::string(to.authority());
         names_.clear();
         add(":method", method);
         add(":scheme", to.scheme());

@@ -17,6 +17,7 @@
 #include <asio/error.hpp>
 
 #include <llmkit/core/result.hpp>
+#include <llmkit/detail/read_buffer.hpp>
 #include <llmkit/transport/channel.hpp>
 #include <llmkit/transport/tls_error.hpp>
 #include <llmkit/transport/tls_sessions.hpp>
@@ -85,9 +86,8 @@ public:
     }
 
     asio::mutable_buffer intake() override {
-        if (!intake_) intake_ = std::make_unique_for_overwrite<char[]>(intake_size);
         if (begin_ == end_) begin_ = end_ = 0;
-        return {intake_.get() + end_, intake_size - end_};
+        return {intake_.get() + end_, read_buffer::size - end_};
     }
     void received(std::size_t count) override { end_ += count; }
 
@@ -128,13 +128,12 @@ public:
     }
 
     void rest() noexcept override {
-        if (begin_ == end_) intake_.reset();
+        if (begin_ == end_) intake_.drop();
         if (out_.empty()) std::string().swap(out_);
     }
 
 private:
-    // One record with all that TLS puts around it.
-    static constexpr std::size_t intake_size = SSL3_RT_MAX_PACKET_SIZE;
+    static_assert(read_buffer::size >= SSL3_RT_MAX_PACKET_SIZE);
     // More than one record is there only when the peer wants answers and does not take them.
     static constexpr std::size_t out_limit = 256 * 1024;
 
@@ -178,7 +177,7 @@ private:
     }
     std::size_t take(char* into, std::size_t size) noexcept {
         const std::size_t count = std::min(size, end_ - begin_);
-        if (count > 0) std::memcpy(into, intake_.get() + begin_, count);
+        if (count > 0) std::memcpy(into, intake_.data() + begin_, count);
         begin_ += count;
         return count;
     }
@@ -187,7 +186,7 @@ private:
     std::string host_;
     std::string peer_;
     std::shared_ptr<tls_sessions> sessions_;
-    std::unique_ptr<char[]> intake_;  // what was received and OpenSSL has not asked for yet
+    read_buffer intake_;  // what was received and OpenSSL has not asked for yet
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
     std::string out_;  // what is to be sent

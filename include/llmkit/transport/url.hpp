@@ -53,14 +53,10 @@ public:
     std::string target() const { return query_.empty() ? path_ : path_ + '?' + query_; }
 
     /// Host and port as in a `Host` header: brackets around IPv6, no default port.
-    std::string authority() const {
-        std::string out = host_.find(':') == std::string::npos ? host_ : '[' + host_ + ']';
-        if (port_ != (secure_ ? 443 : 80)) out.append(":").append(std::to_string(port_));
-        return out;
-    }
+    std::string_view authority() const { return std::string_view(origin_).substr(secure_ ? 8 : 7); }
 
     /// Scheme, host and port: what two URLs share that may share a connection. Holds no secret.
-    std::string origin() const { return std::string(scheme()).append("://").append(authority()); }
+    const std::string& origin() const { return origin_; }
 
     /// The whole URL. Its query may hold a secret: show `origin()` in messages.
     std::string text() const { return origin() + target(); }
@@ -71,11 +67,18 @@ private:
     url() = default;
     bool read_host(std::string_view host, std::string& why);
     bool read_port(std::string_view port, std::string& why);
+    void write_origin() {
+        origin_.append(scheme()).append("://");
+        const bool v6 = host_.find(':') != std::string::npos;
+        origin_.append(v6 ? "[" : "").append(host_).append(v6 ? "]" : "");
+        if (port_ != (secure_ ? 443 : 80)) origin_.append(":").append(std::to_string(port_));
+    }
     static bool check_characters(std::string_view text, std::string& why);
 
     bool secure_ = false;
     std::uint16_t port_ = 80;
     std::string host_;
+    std::string origin_;  // of the three above, so that no call makes it anew
     std::string path_;
     std::string query_;
 };
@@ -149,6 +152,7 @@ inline std::optional<url> url::parse(std::string_view text, std::string& why) {
         authority.remove_prefix(at == std::string_view::npos ? authority.size() : at);
     }
     if (authority.starts_with(':') && !out.read_port(authority.substr(1), why)) return std::nullopt;
+    out.write_origin();
 
     const std::size_t mark = rest.find('?');
     out.path_ = rest.substr(0, mark);

@@ -140,9 +140,14 @@ public:
     sent try_write(outgoing& what) {
         if (!socket_) return sent::failed;
         if (channel_) return write_encrypted(what);
-        while (asio::buffer_size(what) > 0) {
+        std::array<char, 4096> joined;
+        while (const std::size_t size = asio::buffer_size(what)) {
             std::error_code failed;
-            take_off(what, socket_->write_some(what, failed));
+            // Copying little is cheaper than a system call that takes two buffers.
+            const bool small = size <= joined.size();
+            if (small) asio::buffer_copy(asio::buffer(joined), what);
+            take_off(what, small ? socket_->write_some(asio::buffer(joined, size), failed)
+                                 : socket_->write_some(what, failed));
             if (would_block(failed)) return sent::later;
             if (failed) return sent::failed;
         }
@@ -171,6 +176,11 @@ public:
         if (socket_ && socket_->is_open()) ::shutdown(socket_->native_handle(), SHUT_RDWR);
     }
 
+    /// Whether it has not been cut.
+    bool open() noexcept {
+        std::lock_guard lock(mutex_);
+        return !cut_ && socket_ && socket_->is_open();
+    }
     /// Whether an idle connection is still worth using: open, and nothing came unasked.
     bool quiet() noexcept {
         std::lock_guard lock(mutex_);

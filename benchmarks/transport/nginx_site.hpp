@@ -1,4 +1,4 @@
-// nginx over TLS with HTTP/2 and HTTP/1.1, and h2load as a client of it.
+// nginx, in clear and over TLS with HTTP/2 and HTTP/1.1, and h2load as a client of it.
 #pragma once
 
 #include <sys/resource.h>
@@ -16,16 +16,16 @@
 namespace bench {
 
 /// nginx on the other core, which answers every request by 609 bytes.
-class https {
+class nginx_site {
 public:
-    https() : made_(folder_) {
+    nginx_site() : made_(folder_) {
         made_.sign("good", "DNS:localhost,IP:127.0.0.1");
         folder_.write("body", request_body());
         stay_on(1);  // inherited by the child
         web_.emplace(folder_,
                      "keepalive_requests 100000000; keepalive_timeout 600s;\n"
                      "server { listen 127.0.0.1:" +
-                         std::to_string(port_) +
+                         std::to_string(plain_) + "; listen 127.0.0.1:" + std::to_string(port_) +
                          " ssl http2; http2_max_concurrent_streams 256;\n"
                          "ssl_certificate " +
                          made_.file("good.pem") + "; ssl_certificate_key " +
@@ -33,6 +33,7 @@ public:
                          "'; } }\n");
         stay_on(0);
     }
+    unsigned short plain() const { return plain_; }
     std::string base() const { return "https://localhost:" + std::to_string(port_); }
     std::string ca() const { return made_.ca(); }
 
@@ -57,6 +58,7 @@ public:
 private:
     llmkit_test::temporary_folder folder_;
     llmkit_test::certificates made_;
+    const unsigned short plain_ = llmkit_test::free_port();
     const unsigned short port_ = llmkit_test::free_port();
     std::optional<llmkit_test::nginx> web_;
 };
