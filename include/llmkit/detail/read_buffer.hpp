@@ -13,7 +13,7 @@ namespace llmkit::detail {
 /// next buffer: most answers are read in one go, and so all of them through the same, warm bytes.
 class read_buffer {
 public:
-    static constexpr std::size_t size = 17 * 1024;
+    static constexpr std::size_t size = 18 * 1024;
 
     read_buffer() = default;
     read_buffer(const read_buffer&) = delete;
