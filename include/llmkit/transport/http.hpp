@@ -167,6 +167,7 @@ private:
                                                        limits, total);
                 if (!open) co_return open.error();
             }
+            // It was moved away by the first attempt, and could be written then.
             if (replayed) static_cast<void>(write_head(*shared, ask, *way, head));
             auto answer = co_await detail::http1_exchange(hold, ask, std::move(head), limits);
             if (answer) {
