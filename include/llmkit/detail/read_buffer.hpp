@@ -21,20 +21,32 @@ public:
     ~read_buffer() { drop(); }
 
     char* get() {
-        if (!data_) data_ = std::exchange(spare(), nullptr);
+        if (data_) return data_.get();
+        if (auto* const kept = spare()) data_ = std::move(*kept);
         if (!data_) data_ = std::make_unique_for_overwrite<char[]>(size);
         return data_.get();
     }
     void drop() noexcept {
-        if (data_ && !spare()) spare() = std::move(data_);
+        if (!data_) return;
+        if (auto* const kept = spare(); kept && !*kept) *kept = std::move(data_);
         data_.reset();
     }
     const char* data() const { return data_.get(); }
 
 private:
-    static std::unique_ptr<char[]>& spare() {
-        static thread_local std::unique_ptr<char[]> one;
-        return one;
+    struct keeper {
+        std::unique_ptr<char[]> one;
+        ~keeper() { gone() = true; }
+    };
+    // Statics may let go of a connection after this thread's spare memory has gone.
+    static bool& gone() noexcept {
+        static thread_local bool yes = false;
+        return yes;
+    }
+    static std::unique_ptr<char[]>* spare() noexcept {
+        if (gone()) return nullptr;
+        static thread_local keeper kept;
+        return &kept.one;
     }
     std::unique_ptr<char[]> data_;
 };
