@@ -38,7 +38,11 @@ class flight_seat;
 ///
 /// Once the log has dropped anything, nobody more can join, and a reader who was left behind gets
 /// an error of kind `too_slow`: a slow reader never stalls the others and never costs more than
-/// `log_bytes` and what he has taken, 64 KiB and one event. The reader in front loses nothing, however small that is.
+/// `log_bytes` and what he has taken, 64 KiB and one event. The reader in front loses nothing,
+/// however small that is.
+///
+/// A reader may go on when the context has gone down, and finds the call ended. While it goes down
+/// nobody may read on a thread of his own: he might wake the pump, which is posted there.
 class flight : public std::enable_shared_from_this<flight> {
 public:
     /// Makes a flight and gives its first seat; `launch` starts the call.
