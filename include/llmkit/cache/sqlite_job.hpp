@@ -1,9 +1,6 @@
 // llmkit/cache/sqlite_job.hpp: what a thread does with a file for a coroutine that waits for it.
 #pragma once
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -11,8 +8,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -101,23 +96,6 @@ inline task<result<void>> job_ended(std::shared_ptr<sqlite_job> job, clock_handl
 /// Whether time passes by itself. In a simulation it does not, and no other thread may come in.
 inline bool in_real_time(const clock_handle& time) {
     return dynamic_cast<const real_clock*>(&time.timers()) != nullptr;
-}
-
-/// Starts a thread that nobody waits for and that takes no signals: those are the program's.
-template <class F>
-bool begin_quiet_thread(F work) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = true;
-    try {
-        std::thread(std::move(work)).detach();
-    } catch (const std::system_error&) {
-        started = false;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
 }
 
 }  // namespace llmkit::detail

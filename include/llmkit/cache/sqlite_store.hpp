@@ -21,6 +21,7 @@
 #include <llmkit/cache/sqlite_job.hpp>
 #include <llmkit/cache/sqlite_pending.hpp>
 #include <llmkit/cache/sqlite_policy.hpp>
+#include <llmkit/detail/quiet_thread.hpp>
 
 namespace llmkit::detail {
 
@@ -153,7 +154,7 @@ private:
     static constexpr std::size_t most_touches = 4096;
 
     bool begin(void (sqlite_store::*work)()) {
-        if (!begin_quiet_thread([self = shared_from_this(), work] { (*self.*work)(); }))
+        if (!start_quiet_thread([self = shared_from_this(), work] { (*self.*work)(); }))
             return false;
         ++threads_;
         return true;

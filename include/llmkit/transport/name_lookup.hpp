@@ -2,8 +2,6 @@
 #pragma once
 
 #include <netdb.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -11,7 +9,6 @@
 #include <memory>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -63,23 +60,6 @@ inline looked_up system_lookup(const std::string& host) {
     }
     if (out.found.empty()) out.failed = "no address";
     return out;
-}
-
-/// Starts a thread that nobody waits for and that takes no signals: those are the program's. False
-/// when there is none to be had.
-inline bool start_detached(std::function<void()> work) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = true;
-    try {
-        std::thread(std::move(work)).detach();
-    } catch (const std::system_error&) {
-        started = false;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
 }
 
 }  // namespace llmkit::detail

@@ -14,6 +14,7 @@
 #include <llmkit/core/asio.hpp>
 #include <llmkit/core/result.hpp>
 #include <llmkit/core/wait.hpp>
+#include <llmkit/detail/quiet_thread.hpp>
 #include <llmkit/transport/name_lookup.hpp>
 #include <llmkit/transport/policy.hpp>
 #include <llmkit/transport/registry.hpp>
@@ -139,7 +140,7 @@ private:
         known_.emplace(host, fresh);
         queue_.push_back(fresh);
         if (threads_ >= most_threads_) return fresh;
-        if (start_detached([self = shared_from_this()] { self->work(); })) {
+        if (start_quiet_thread([self = shared_from_this()] { self->work(); })) {
             ++threads_;
         } else if (threads_ == 0) {
             queue_.pop_back();
