@@ -72,6 +72,7 @@ public:
 private:
     using store = detail::sqlite_store;
     using job = detail::sqlite_job;
+    static constexpr std::string_view waited_for = "the file of answers";
 
     struct owner {
         owner(std::string path, sqlite_policy policy, entry_codec codec)
@@ -105,7 +106,7 @@ private:
                 in->look_up_here(*asked);
             }
         }
-        auto ended = co_await detail::job_ended(asked, time, until);
+        auto ended = co_await detail::job_ended(asked, time, until, waited_for);
         if (!ended) co_return ended.error();
         co_return asked->hit;
     }
@@ -124,7 +125,7 @@ private:
         if (real) asked->home = detail::way_back::into(time);
         in->flush(asked, erasing);
         if (!real) in->await_here(*asked);
-        co_return co_await detail::job_ended(asked, time, until);
+        co_return co_await detail::job_ended(asked, time, until, waited_for);
     }
     static task<result<void>> closed(std::shared_ptr<store> in, limit until) {
         auto flushed = co_await written(in, key128(), false, until);

@@ -2,19 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <utility>
-#include <vector>
 
-#include <llmkit/cache/backend.hpp>
-#include <llmkit/core/error.hpp>
-#include <llmkit/core/wait.hpp>
-#include <llmkit/detail/way_back.hpp>
+#include <llmkit/cache/store_job.hpp>
+#include <llmkit/core/clock.hpp>
 
 namespace llmkit::detail {
 
@@ -44,58 +36,10 @@ struct file_time {
     }
 };
 
-/// Something that a thread does for a coroutine that waits for it, as long as that likes.
-struct sqlite_job {
-    explicit sqlite_job(key128 which, file_time now) : key(which), at(now) {}
-
-    const key128 key;
+/// What a reader or the writer of a file does for a coroutine.
+struct sqlite_job final : store_job {
+    sqlite_job(key128 which, file_time now) : store_job(which), at(now) {}
     const file_time at;
-    std::shared_ptr<way_back> home;
-    std::atomic<bool> abandoned{false};
-
-    std::mutex mutex;
-    bell ended;
-    bool done = false;
-    cache_hit hit;
-    std::optional<error> failed;
-
-    static void finish(const std::shared_ptr<sqlite_job>& job) {
-        {
-            const std::lock_guard lock(job->mutex);
-            job->done = true;
-        }
-        if (!job->home) return;
-        job->home->post([job] {
-            std::vector<wakeup> woken;
-            const std::lock_guard lock(job->mutex);
-            woken = job->ended.ring_all();
-        });
-    }
 };
-
-/// Waits for a job as long as the limit allows; what is late is abandoned.
-inline task<result<void>> job_ended(std::shared_ptr<sqlite_job> job, clock_handle time,
-                                    limit until) {
-    struct leaving {
-        const std::shared_ptr<sqlite_job>& what;
-        ~leaving() { what->abandoned = true; }
-    };
-    const leaving mark{job};
-    std::unique_lock lock(job->mutex);
-    while (!job->done) {
-        const woke why = co_await wait(lock, job->ended, time, until);
-        if (why == woke::by_bell) continue;
-        lock.unlock();
-        if (why == woke::by_close) co_return error(error_kind::closed, "the pipeline closed");
-        co_return error(error_kind::timeout, "the file of answers took too long");
-    }
-    if (job->failed) co_return *job->failed;
-    co_return result<void>();
-}
-
-/// Whether time passes by itself. In a simulation it does not, and no other thread may come in.
-inline bool in_real_time(const clock_handle& time) {
-    return dynamic_cast<const real_clock*>(&time.timers()) != nullptr;
-}
 
 }  // namespace llmkit::detail
