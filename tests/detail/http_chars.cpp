@@ -61,7 +61,27 @@ TEST_CASE("only the case of letters is ignored", "[chars]") {
             const char x = static_cast<char>(a);
             const char y = static_cast<char>(b);
             if (same_ignoring_case({&x, 1}, {&y, 1}) != same) FAIL(a << ' ' << b);
+            for (std::size_t size = 7; size < 20; ++size) {
+                const std::size_t at = size * 5 % 7;  // at the front, in the middle, in the overlap
+                std::string one(size, 'q');
+                std::string other(size, 'Q');
+                one[at] = one[size - 1] = x;
+                other[at] = other[size - 1] = y;
+                if (same_ignoring_case(one, other) != same) FAIL(a << ' ' << b << ' ' << size);
+            }
         }
+    CHECK_FALSE(same_ignoring_case("abcdefgh", "abcdefghi"));
+}
+
+TEST_CASE("visible characters are told from all others at every place", "[chars]") {
+    for (std::size_t size = 1; size < 26; ++size)
+        for (std::size_t at = 0; at < size; ++at)
+            for (int c = 0; c < 256; ++c) {
+                std::string text(size, '/');
+                text[at] = static_cast<char>(c);
+                if (only_visible(text) != (c > 0x20 && c < 0x7f))
+                    FAIL("byte " << c << " at " << at << " of " << size);
+            }
 }
 
 TEST_CASE("a comma-separated list gives its elements without blanks and empty ones", "[chars]") {

@@ -1,9 +1,11 @@
 // llmkit/detail/http1_write.hpp: writes the heads and chunks of HTTP/1.1 messages.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -13,6 +15,16 @@
 
 namespace llmkit::detail {
 
+/// Appends texts one after another, growing `out` once. None of them may lie in `out`.
+inline void append_all(std::string& out, std::initializer_list<std::string_view> texts) {
+    const std::size_t begin = out.size();
+    std::size_t size = begin;
+    for (const std::string_view text : texts) size += text.size();
+    out.resize(size);
+    char* to = out.data() + begin;
+    for (const std::string_view text : texts) to = std::copy(text.begin(), text.end(), to);
+}
+
 /// How the body that follows a head is framed, and so which framing header is written: none,
 /// `Content-Length`, or `Transfer-Encoding: chunked`.
 class http1_body {
@@ -21,10 +33,13 @@ public:
     static constexpr http1_body sized(std::uint64_t bytes) { return {kind::sized, bytes}; }
     static constexpr http1_body chunked() { return {kind::chunked, 0}; }
 
-    void write_field(std::string& out) const {
-        if (kind_ == kind::sized)
-            out.append("Content-Length: ").append(std::to_string(size_)).append("\r\n");
-        if (kind_ == kind::chunked) out.append("Transfer-Encoding: chunked\r\n");
+    /// Writes that header, and the empty line after the last one.
+    void end_head(std::string& out) const {
+        if (kind_ == kind::none) return append_all(out, {"\r\n"});
+        if (kind_ == kind::chunked) return append_all(out, {"Transfer-Encoding: chunked\r\n\r\n"});
+        char digits[20];
+        const char* const end = std::to_chars(digits, digits + sizeof digits, size_).ptr;
+        append_all(out, {"Content-Length: ", std::string_view(digits, end), "\r\n\r\n"});
     }
 
 private:
@@ -35,24 +50,23 @@ private:
 };
 static_assert(std::is_trivially_destructible_v<http1_body>);
 
-/// What forbids these headers on the wire, in words; empty when nothing does. The framing headers
-/// are the writer's own: a second one would let a body be read in two ways.
-inline std::string unsendable(const headers& fields) {
+/// Whether these headers may go on the wire, or `why` not, in words. The framing headers are the
+/// writer's own: a second one would let a body be read in two ways.
+inline bool sendable(const headers& fields, std::string& why) {
     for (const auto [name, value] : fields) {
-        if (!headers::valid_name(name) || !headers::valid_value(value))
-            return headers::problem(name, value);
+        if (!headers::valid_name(name) || !headers::valid_value(value)) {
+            why = headers::problem(name, value);
+            return false;
+        }
         if (same_ignoring_case(name, "content-length") ||
-            same_ignoring_case(name, "transfer-encoding"))
-            return std::string("header '")
-                .append(name)
-                .append("' is written by the transport itself: take it out");
+            same_ignoring_case(name, "transfer-encoding")) {
+            why = std::string("header '")
+                      .append(name)
+                      .append("' is written by the transport itself: take it out");
+            return false;
+        }
     }
-    return {};
-}
-
-inline void write_fields(std::string& out, const headers& fields) {
-    for (const auto [name, value] : fields)
-        out.append(name).append(": ").append(value).append("\r\n");
+    return true;
 }
 
 /// Appends a request's head to `out`. A `Host` among the headers replaces `host`. Appends nothing
@@ -69,11 +83,7 @@ inline bool write_request_head(std::string& out, std::string_view method, std::s
         why = "the request's method is no HTTP method: use GET, POST, …";
         return false;
     }
-    bool visible = !target.empty();
-    for (const char c : target)
-        visible =
-            visible && static_cast<unsigned char>(c) > 0x20 && static_cast<unsigned char>(c) < 0x7f;
-    if (!visible) {
+    if (target.empty() || !only_visible(target)) {
         why =
             "the request's path is empty or holds a space, a line break or a character outside "
             "ASCII: percent-encode it";
@@ -86,14 +96,13 @@ inline bool write_request_head(std::string& out, std::string_view method, std::s
                         : "the request's host holds a control character: remove it";
         return false;
     }
-    why = unsendable(fields);
-    if (!why.empty()) return false;
-
-    out.append(method).append(" ").append(target).append(" HTTP/1.1\r\n");
-    if (hosts == 0) out.append("Host: ").append(host).append("\r\n");
-    write_fields(out, fields);
-    body.write_field(out);
-    out.append("\r\n");
+    if (!sendable(fields, why)) return false;
+    if (hosts == 0) {
+        append_all(out, {method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n", fields.lines()});
+    } else {
+        append_all(out, {method, " ", target, " HTTP/1.1\r\n", fields.lines()});
+    }
+    body.end_head(out);
     return true;
 }
 
@@ -106,13 +115,9 @@ inline bool write_response_head(std::string& out, int status, std::string_view r
         why = "the answer's status is not from 100 to 999, or its reason holds a control character";
         return false;
     }
-    why = unsendable(fields);
-    if (!why.empty()) return false;
-    out.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(reason);
-    out.append("\r\n");
-    write_fields(out, fields);
-    body.write_field(out);
-    out.append("\r\n");
+    if (!sendable(fields, why)) return false;
+    append_all(out, {"HTTP/1.1 ", std::to_string(status), " ", reason, "\r\n", fields.lines()});
+    body.end_head(out);
     return true;
 }
 
@@ -132,9 +137,7 @@ inline void write_chunk(std::string& out, std::string_view data) {
 
 /// Appends what ends a chunked body. Trailers must be sound (`headers::problem`).
 inline void write_last_chunk(std::string& out, const headers& trailers = {}) {
-    out.append("0\r\n");
-    write_fields(out, trailers);
-    out.append("\r\n");
+    append_all(out, {"0\r\n", trailers.lines(), "\r\n"});
 }
 
 }  // namespace llmkit::detail

@@ -34,17 +34,52 @@ inline constexpr std::array<bool, 256> token_table = [] {
     return table;
 }();
 
-/// A byte's high bit is set where one of eight bytes is no ASCII letter, digit or '-'; exact, as
-/// nothing carries from one byte into the next.
+// What follows looks at eight bytes at a time. It is exact: high bits are masked off before anything
+// is added, so that nothing carries from one byte into the next.
+
+inline constexpr std::uint64_t word_ones = 0x0101010101010101u;
+inline constexpr std::uint64_t word_low7 = 0x7f7f7f7f7f7f7f7fu;
+
+inline std::uint64_t word_at(const char* text) {
+    std::uint64_t word;
+    std::memcpy(&word, text, 8);
+    return word;
+}
+inline std::uint64_t half_word_at(const char* text) {
+    std::uint32_t half;
+    std::memcpy(&half, text, 4);
+    return half;
+}
+
+/// A byte's high bit is set where one of eight bytes is an ASCII letter.
+constexpr std::uint64_t word_letters(std::uint64_t word) {
+    const std::uint64_t folded = (word & word_low7) | (word_ones * 0x20);
+    const std::uint64_t from_a = folded + word_ones * (0x80 - 'a');
+    const std::uint64_t after_z = folded + word_ones * (0x7f - 'z');
+    return from_a & ~after_z & ~word & ~word_low7;
+}
+
+/// A byte's high bit is set where one of eight bytes is no ASCII letter, digit or '-'.
 constexpr std::uint64_t not_word_character(std::uint64_t word) {
-    constexpr std::uint64_t ones = 0x0101010101010101u;
-    constexpr std::uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
-    const std::uint64_t low = word & low7;
-    const std::uint64_t folded = low | (ones * 0x20);
-    const std::uint64_t letter = (folded + ones * (0x80 - 'a')) & ~(folded + ones * (0x7f - 'z'));
-    const std::uint64_t digit = (low + ones * (0x80 - '0')) & ~(low + ones * (0x7f - '9'));
-    const std::uint64_t dash = ~((low ^ (ones * '-')) + low7);
-    return (~(letter | digit | dash) | word) & ~low7;
+    const std::uint64_t low = word & word_low7;
+    const std::uint64_t from_0 = low + word_ones * (0x80 - '0');
+    const std::uint64_t after_9 = low + word_ones * (0x7f - '9');
+    const std::uint64_t dash = ~((low ^ (word_ones * '-')) + word_low7);
+    return (~(word_letters(word) | (from_0 & ~after_9) | dash) | word) & ~word_low7;
+}
+
+/// A byte's high bit is set where one of eight bytes is a control other than a tab.
+constexpr std::uint64_t word_controls(std::uint64_t word) {
+    const std::uint64_t low = word & word_low7;
+    const std::uint64_t visible = low + word_ones * (0x80 - 0x20);
+    const std::uint64_t not_tab = (low ^ (word_ones * 0x09)) + word_low7;
+    const std::uint64_t not_delete = (low ^ word_low7) + word_low7;
+    return ((~visible & not_tab) | ~not_delete) & ~word & ~word_low7;
+}
+
+/// Whether two times eight bytes differ in more than the case of ASCII letters.
+constexpr bool words_differ(std::uint64_t a, std::uint64_t b) {
+    return ((a ^ b) & ~(word_letters(a) >> 2)) != 0;
 }
 
 /// How many bytes at the front may stand in a token.
@@ -53,9 +88,7 @@ constexpr std::size_t token_size(std::string_view text) {
     if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
         // Eight bytes at a time while they are what nearly every header's name is made of.
         while (size + 8 <= text.size()) {
-            std::uint64_t word = 0;
-            std::memcpy(&word, text.data() + size, 8);
-            const std::uint64_t other = not_word_character(word);
+            const std::uint64_t other = not_word_character(word_at(text.data() + size));
             if (other != 0) {
                 size += static_cast<std::size_t>(std::countr_zero(other)) / 8;
                 break;
@@ -78,47 +111,53 @@ constexpr bool is_control(char c) {
     return (byte < 0x20 && c != '\t') || byte == 0x7f;
 }
 
-/// Whether one of eight bytes is a control other than a tab. Exact: the high bits are masked off
-/// first, so that nothing carries from one byte into the next.
-constexpr bool word_has_control(std::uint64_t word) {
-    constexpr std::uint64_t ones = 0x0101010101010101u;
-    constexpr std::uint64_t low7 = 0x7f7f7f7f7f7f7f7fu;
-    const std::uint64_t low = word & low7;
-    const std::uint64_t visible = low + ones * (0x80 - 0x20);
-    const std::uint64_t not_tab = (low ^ (ones * 0x09)) + low7;
-    const std::uint64_t not_delete = (low ^ low7) + low7;
-    return (((~visible & not_tab) | ~not_delete) & ~word & ~low7) != 0;
-}
-
 /// Whether any byte is a control other than a tab: such text must not stand in a header.
 inline bool has_control(std::string_view text) {
-    const auto word_at = [&](std::size_t at) {
-        std::uint64_t word;
-        std::memcpy(&word, text.data() + at, 8);
-        return word;
-    };
-    const auto half_at = [&](std::size_t at) {
-        std::uint32_t half;
-        std::memcpy(&half, text.data() + at, 4);
-        return std::uint64_t{half};
-    };
     // The last step overlaps the one before it, which is cheaper than to go byte by byte.
+    const char* const from = text.data();
     const std::size_t size = text.size();
     if (size >= 8) {
         for (std::size_t at = 0; at + 8 < size; at += 8)
-            if (word_has_control(word_at(at))) return true;
-        return word_has_control(word_at(size - 8));
+            if (word_controls(word_at(from + at)) != 0) return true;
+        return word_controls(word_at(from + size - 8)) != 0;
     }
-    if (size >= 4) return word_has_control(half_at(0) << 32 | half_at(size - 4));
+    if (size >= 4)
+        return word_controls(half_word_at(from) << 32 | half_word_at(from + size - 4)) != 0;
     for (const char c : text)
         if (is_control(c)) return true;
     return false;
 }
 
+/// Whether every byte is a visible ASCII character, so neither blank nor control.
+inline bool only_visible(std::string_view text) {
+    const auto visible = [](std::uint64_t word) {
+        const std::uint64_t low = word & word_low7;
+        const std::uint64_t printed = low + word_ones * (0x80 - 0x21);
+        return ((~printed | (low + word_ones) | word) & ~word_low7) == 0;
+    };
+    const std::size_t size = text.size();
+    if (size >= 8) {
+        for (std::size_t at = 0; at + 8 < size; at += 8)
+            if (!visible(word_at(text.data() + at))) return false;
+        return visible(word_at(text.data() + size - 8));
+    }
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte <= 0x20 || byte >= 0x7f) return false;
+    }
+    return true;
+}
+
 /// Equal but for the case of ASCII letters.
-constexpr bool same_ignoring_case(std::string_view a, std::string_view b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
+inline bool same_ignoring_case(std::string_view a, std::string_view b) {
+    const std::size_t size = a.size();
+    if (size != b.size()) return false;
+    if (size >= 8) {
+        for (std::size_t at = 0; at + 8 < size; at += 8)
+            if (words_differ(word_at(a.data() + at), word_at(b.data() + at))) return false;
+        return !words_differ(word_at(a.data() + size - 8), word_at(b.data() + size - 8));
+    }
+    for (std::size_t i = 0; i < size; ++i)
         if (a[i] != b[i] && to_lower(a[i]) != to_lower(b[i])) return false;
     return true;
 }

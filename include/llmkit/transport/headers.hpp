@@ -1,6 +1,7 @@
 // llmkit/transport/headers.hpp: the header fields of an HTTP message, in order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,25 +31,29 @@ struct header {
 ///     h.get("content-type");                       // "application/json"
 ///     for (auto [name, value] : h) …
 ///
-/// All text lies in one buffer: a set of 20 costs two allocations. Views handed out live until the
-/// next change. Anything may be put in; `problem()` says whether it may be sent, and nothing that
-/// has a problem is ever written to a connection.
+/// All text lies in one buffer, as it stands in a message: a small set costs two allocations, and
+/// writing it one copy. Views handed out live until the next change. Anything may be put in;
+/// `problem()` says whether it may be sent, and nothing that has a problem is ever written to a
+/// connection.
 class headers {
 public:
     /// Appends a field. Throws `std::length_error` beyond 4 GiB of text.
     headers& add(std::string_view name, std::string_view value) {
         if (holds(name) || holds(value)) return add(std::string(name), std::string(value));
-        append(name.size(), name.size(), value.size(), name.size() + value.size());
-        text_.append(name).append(value);
-        return *this;
-    }
-
-    /// Appends a field as it stands in a message: the name in front of `line`, its value further on
-    /// in it. One copy instead of two; for parsers, and only for text from elsewhere.
-    headers& add_line(std::string_view line, std::size_t name_size, std::string_view value) {
-        const auto at = static_cast<std::size_t>(value.data() - line.data());
-        append(name_size, at, value.size(), at + value.size());
-        text_.append(line.data(), at + value.size());
+        const std::size_t begin = text_.size();
+        const std::size_t size = name.size() + value.size() + around;
+        if (size > most - begin) throw std::length_error("llmkit: headers > 4 GiB");
+        if (fields_.capacity() == 0) reserve(8, 256);
+        fields_.push_back({static_cast<std::uint32_t>(begin),
+                           static_cast<std::uint32_t>(name.size()),
+                           static_cast<std::uint32_t>(value.size())});
+        text_.resize(begin + size);
+        char* to = std::copy(name.begin(), name.end(), text_.data() + begin);
+        *to++ = ':';
+        *to++ = ' ';
+        to = std::copy(value.begin(), value.end(), to);
+        *to++ = '\r';
+        *to = '\n';
         return *this;
     }
 
@@ -59,13 +64,13 @@ public:
         const std::size_t first = find(name, 0);
         if (first == fields_.size()) return add(name, value);
         for (std::size_t i = find(name, first + 1); i < fields_.size(); i = find(name, i)) erase(i);
-        if (value.size() > room()) throw std::length_error("llmkit: headers > 4 GiB");
         field& old = fields_[first];
-        text_.replace(old.value, old.value_size, value);
+        if (value.size() > most - text_.size()) throw std::length_error("llmkit: headers > 4 GiB");
+        text_.replace(old.value(), old.value_size, value);
         const auto size = static_cast<std::uint32_t>(value.size());
         // Modulo 2³², so that it is right when the text shrinks, too.
         for (std::size_t i = first + 1; i < fields_.size(); ++i)
-            fields_[i].move(size - old.value_size);
+            fields_[i].begin += size - old.value_size;
         old.value_size = size;
         return *this;
     }
@@ -94,9 +99,13 @@ public:
     /// The field at a place below `size()`.
     header operator[](std::size_t i) const {
         const field& f = fields_[i];
-        const std::string_view text = text_;
-        return {text.substr(f.name, f.name_size), text.substr(f.value, f.value_size)};
+        const char* const text = text_.data();
+        return {{text + f.begin, f.name_size}, {text + f.value(), f.value_size}};
     }
+
+    /// All fields as they stand in a message: `Name: value` and CR LF for each. Not to be sent when
+    /// there is a `problem()`.
+    std::string_view lines() const { return text_; }
 
     /// Forgets all fields, keeps the memory.
     void clear() {
@@ -175,29 +184,17 @@ public:
     iterator end() const { return {*this, fields_.size()}; }
 
 private:
-    // Places in text_; a name comes before its value.
+    static constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
+    static constexpr std::size_t around = 4;  // colon, space, CR and LF
+
     struct field {
-        std::uint32_t name;
+        std::uint32_t begin;  // of its line in text_
         std::uint32_t name_size;
-        std::uint32_t value;
         std::uint32_t value_size;
 
-        void move(std::uint32_t by) {
-            name += by;
-            value += by;
-        }
+        std::size_t value() const { return std::size_t{begin} + name_size + 2; }
+        std::size_t size() const { return std::size_t{name_size} + value_size + around; }
     };
-
-    void append(std::size_t name_size, std::size_t value_at, std::size_t value_size,
-                std::size_t bytes) {
-        if (bytes > room()) throw std::length_error("llmkit: headers > 4 GiB");
-        const auto begin = static_cast<std::uint32_t>(text_.size());
-        fields_.push_back({begin, static_cast<std::uint32_t>(name_size),
-                           begin + static_cast<std::uint32_t>(value_at),
-                           static_cast<std::uint32_t>(value_size)});
-    }
-
-    std::size_t room() const { return std::numeric_limits<std::uint32_t>::max() - text_.size(); }
 
     // A view into our own buffer would dangle when that grows.
     bool holds(std::string_view view) const {
@@ -214,10 +211,9 @@ private:
 
     void erase(std::size_t i) {
         const field gone = fields_[i];
-        const std::uint32_t size = gone.value + gone.value_size - gone.name;
-        text_.erase(gone.name, size);
+        text_.erase(gone.begin, gone.size());
         fields_.erase(fields_.begin() + static_cast<std::ptrdiff_t>(i));
-        for (; i < fields_.size(); ++i) fields_[i].move(0u - size);
+        for (; i < fields_.size(); ++i) fields_[i].begin -= static_cast<std::uint32_t>(gone.size());
     }
 
     std::string text_;
