@@ -136,33 +136,16 @@ class h2c_server {
 public:
     h2c_server() {
         folder_.write("files/index.html", "hello");
-        const std::string folder = folder_.path().string();
-        process_ =
-            start_program({"nghttpd", "--no-tls", "-d", folder + "/files", std::to_string(port)},
-                          folder + "/log");
-        if (process_ < 0)
-            throw std::runtime_error("nghttpd is missing (Debian: apt-get install nghttp2-server)");
-        asio::io_context context;
-        for (int tries = 0; tries < 500; ++tries) {
-            asio::ip::tcp::socket probe(context);
-            std::error_code failed;
-            probe.connect({asio::ip::address_v4::loopback(), port}, failed);
-            if (!failed) return;
-            std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        }
-        throw std::runtime_error("nghttpd does not start: " + folder_.read("log"));
-    }
-    h2c_server(const h2c_server&) = delete;
-    h2c_server& operator=(const h2c_server&) = delete;
-    ~h2c_server() {
-        ::kill(process_, SIGTERM);
-        ::waitpid(process_, nullptr, 0);
+        const std::string files = (folder_.path() / "files").string();
+        running_.emplace("nghttpd", "nghttp2-server", port,
+                         std::vector<std::string>{"--no-tls", "-d", files, std::to_string(port)},
+                         folder_);
     }
     const unsigned short port = free_port();
 
 private:
     temporary_folder folder_;
-    pid_t process_ = -1;
+    std::optional<server_program> running_;
 };
 
 }  // namespace

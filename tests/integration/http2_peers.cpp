@@ -188,28 +188,18 @@ TEST_CASE("10,000 requests through nghttpd in clear, none lost, none doubled", "
     temporary_folder folder;
     folder.write("files/file", std::string(2000, 'x'));
     const unsigned short port = free_port();
-    const pid_t server = start_program({"nghttpd", "--no-tls", "-v", "-a", "127.0.0.1", "-d",
-                                        (folder.path() / "files").string(), std::to_string(port)},
-                                       (folder.path() / "nghttpd.log").string());
-    INFO("nghttpd is needed (Debian: apt-get install nghttp2-server)");
-    REQUIRE(server > 0);
+    std::optional<server_program> server(
+        std::in_place, "nghttpd", "nghttp2-server", port,
+        std::vector<std::string>{"--no-tls", "-v", "-a", "127.0.0.1", "-d",
+                                 (folder.path() / "files").string(), std::to_string(port)},
+        folder);
     asio::io_context context;
-    const auto up = [&] {
-        std::error_code failed;
-        asio::ip::tcp::socket probe(context);
-        probe.connect({asio::ip::address_v4::loopback(), port}, failed);
-        return !failed;
-    };
-    for (int tries = 0; tries < 500 && !up(); ++tries)
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-
     const auto client =
         http(context.get_executor(), http_options().http2(http2().prior_knowledge()));
     auto sum = std::make_shared<tally>();
     ten_thousand(context, client, at("http", port, "/"), 2000, 100, sum);
     context.run();
-    ::kill(server, SIGTERM);
-    ::waitpid(server, nullptr, 0);
+    server.reset();  // and its log is complete
     INFO(sum->wrong);
     CHECK(sum->whole == 10'000);
     check_log(folder, "nghttpd.log", ":path: /file?n=", 10'000);

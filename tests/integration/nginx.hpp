@@ -78,6 +78,57 @@ inline bool run_program(std::vector<std::string> words, const std::string& log) 
     return child > 0 && ::waitpid(child, &status, 0) == child && status == 0;
 }
 
+/// A loopback port that was free a moment ago.
+inline unsigned short free_port() {
+    asio::io_context context;
+    asio::ip::tcp::acceptor probe(context, {asio::ip::address_v4::loopback(), 0});
+    return probe.local_endpoint().port();
+}
+/// A server that nobody here wrote, at a loopback port; it ends with this object. Throws with a plain
+/// message when it is missing or does not start, so the test fails instead of passing without having
+/// tested anything.
+///
+///     server_program server("nghttpd", "nghttp2-server", port, {"--no-tls", std::to_string(port)},
+///                           folder);
+class server_program {
+public:
+    /// Its output goes to `NAME.log` in the folder. `package` is what Debian calls it.
+    server_program(const std::string& name, const std::string& package, unsigned short port,
+                   std::vector<std::string> words, const temporary_folder& in) {
+        // Not on the PATH of ordinary users in Debian.
+        const std::string there = "/usr/sbin/" + name;
+        words.insert(words.begin(), ::access(there.c_str(), X_OK) == 0 ? there : name);
+        process_ = start_program(std::move(words), (in.path() / (name + ".log")).string());
+        if (process_ < 0)
+            throw std::runtime_error(name + " is missing (Debian: apt-get install " + package +
+                                     ")");
+        for (int tries = 0; tries < 1000; ++tries) {
+            if (answers(port)) return;
+            if (::waitpid(process_, nullptr, WNOHANG) == process_) break;
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+        ::kill(process_, SIGKILL);
+        ::waitpid(process_, nullptr, 0);
+        throw std::runtime_error(name + " does not start: " + in.read(name + ".log"));
+    }
+    server_program(const server_program&) = delete;
+    server_program& operator=(const server_program&) = delete;
+    ~server_program() {
+        ::kill(process_, SIGTERM);
+        ::waitpid(process_, nullptr, 0);
+    }
+
+private:
+    static bool answers(unsigned short port) {
+        asio::io_context context;
+        asio::ip::tcp::socket probe(context);
+        std::error_code failed;
+        probe.connect({asio::ip::address_v4::loopback(), port}, failed);
+        return !failed;
+    }
+    pid_t process_ = -1;
+};
+
 /// A certificate authority and the certificates it signs, made by openssl(1) in a folder.
 ///
 ///     certificates made(folder);
@@ -171,12 +222,5 @@ private:
     }
     pid_t process_ = -1;
 };
-
-/// A loopback port that was free a moment ago.
-inline unsigned short free_port() {
-    asio::io_context context;
-    asio::ip::tcp::acceptor probe(context, {asio::ip::address_v4::loopback(), 0});
-    return probe.local_endpoint().port();
-}
 
 }  // namespace llmkit_test

@@ -22,26 +22,8 @@ public:
                                        "\nListen 127.0.0.1\nTimeout 20\nMaxClients 20\n"
                                        "Allow 127.0.0.1\nBasicAuth me password\nConnectPort " +
                                        std::to_string(tunnels_to) + "\n");
-        process_ = start_program({"tinyproxy", "-d", "-c", folder + "/tinyproxy.conf"},
-                                 folder + "/tinyproxy.log");
-        if (process_ < 0)
-            throw std::runtime_error("tinyproxy is missing (Debian: apt-get install tinyproxy)");
-        for (int tries = 0; tries < 500; ++tries) {
-            asio::io_context context;
-            asio::ip::tcp::socket probe(context);
-            std::error_code failed;
-            probe.connect({asio::ip::address_v4::loopback(), port}, failed);
-            if (!failed) return;
-            if (::waitpid(process_, nullptr, WNOHANG) == process_) break;
-            std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        }
-        throw std::runtime_error("tinyproxy does not start: " + in.read("tinyproxy.log"));
-    }
-    tinyproxy(const tinyproxy&) = delete;
-    tinyproxy& operator=(const tinyproxy&) = delete;
-    ~tinyproxy() {
-        ::kill(process_, SIGTERM);
-        ::waitpid(process_, nullptr, 0);
+        running_.emplace("tinyproxy", "tinyproxy", port,
+                         std::vector<std::string>{"-d", "-c", folder + "/tinyproxy.conf"}, in);
     }
     route as(const std::string& login) const {
         return proxy("http://" + login + "@127.0.0.1:" + std::to_string(port));
@@ -50,7 +32,7 @@ public:
     const unsigned short port = free_port();
 
 private:
-    pid_t process_ = -1;
+    std::optional<server_program> running_;
 };
 
 /// nginx in clear, with TLS, and at a Unix socket; and a proxy before it.

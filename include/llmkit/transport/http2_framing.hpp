@@ -153,15 +153,11 @@ public:
     /// The peer has said what it allows.
     bool settled() const { return settled_; }
     /// The peer has read our settings, which came before the first request.
-    bool heeded() const { return heeded_; }
+    bool acknowledged() const { return acknowledged_; }
     /// Streams that the peer allows at once.
     std::size_t limit() const {
         return nghttp2_session_get_remote_settings(session_,
                                                    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    }
-    /// Whether the peer has taken note of our settings.
-    bool acknowledged() const {
-        return nghttp2_session_get_local_settings(session_, NGHTTP2_SETTINGS_ENABLE_PUSH) == 0;
     }
     std::uint64_t heard() const { return heard_; }
     std::size_t answers() const { return answers_; }  ///< complete ones
@@ -282,7 +278,7 @@ private:
         const auto& head = frame->hd;
         if (head.type == NGHTTP2_GOAWAY) self.going_away_ = true;
         if (head.type == NGHTTP2_SETTINGS)
-            (head.flags & NGHTTP2_FLAG_ACK ? self.heeded_ : self.settled_) = true;
+            (head.flags & NGHTTP2_FLAG_ACK ? self.acknowledged_ : self.settled_) = true;
         if (head.type == NGHTTP2_RST_STREAM) {
             if (auto* stream = stream_of(session, head.stream_id)) stream->peer_reset = true;
         }
@@ -387,7 +383,7 @@ private:
     std::size_t empty_ = 0;
     bool going_away_ = false;
     bool settled_ = false;
-    bool heeded_ = false;
+    bool acknowledged_ = false;
     http2_head head_;
 };
 

@@ -34,7 +34,7 @@ public:
             // What no byte came after may well have met a connection that was closed already; and
             // a server that ends (nginx does, when it is reloaded) drops new connections unread.
             const bool unheard = used_ && stream.heard_before == framing_.heard();
-            if (unheard || !framing_.heeded()) how = http2_again::stale;
+            if (unheard || !framing_.acknowledged()) how = http2_again::stale;
             if (!stream.sent) how = http2_again::untouched;
         }
         if (!why) why = lost_error(failed_ ? failed_ : asio::error::eof, stream.head);
