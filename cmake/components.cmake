@@ -29,6 +29,6 @@ llmkit_component(curl PACKAGE CURL VERSION 7.87 LINK CURL::libcurl
 llmkit_component(zstd PACKAGE ZSTD VERSION 1.4 LINK ZSTD::ZSTD
                  HEADERS cache/zstd.hpp DEBIAN libzstd-dev)
 llmkit_component(sqlite PACKAGE SQLite3 VERSION 3.35 LINK SQLite::SQLite3
-                 HEADERS cache/sqlite.hpp cache/sqlite_answers.hpp cache/sqlite_database.hpp
-                         cache/sqlite_store.hpp
+                 HEADERS cache/sqlite.hpp cache/sqlite_answers.hpp cache/sqlite_batch.hpp
+                         cache/sqlite_database.hpp cache/sqlite_store.hpp
                  DEBIAN libsqlite3-dev)

@@ -229,6 +229,40 @@ TEST_CASE("a file that is not ours or too new is refused in words and left alone
     refused("absent/answers.db", "unable to open database file");
 }
 
+TEST_CASE("a file that could not be opened is tried again, not too often", "[sqlite_cache]") {
+    temporary_folder folder;
+    simulation::world world;
+    const sqlite_cache store(folder.file("later/answers.db"), {.reopen_after = 10s});
+    const auto works = [&] {
+        const time_point at = world.clock().now();
+        const auto put = world.wait(store.put(key(1), entry_saying("one", at), at, limit()));
+        const auto found = world.wait(store.find(key(1), at, limit()));
+        CHECK(put);
+        CHECK(static_cast<bool>(found) == !store.problem());
+        return found && *found && found->entry()->events.front().data() == "one";
+    };
+    CHECK(store.problem());
+    CHECK_FALSE(works());  // tried again by this
+    std::filesystem::create_directory(folder.file("later"));
+    world.run_for(9s);
+    CHECK_FALSE(works());
+    world.run_for(1s);
+    CHECK(works());
+    CHECK_FALSE(store.problem());
+    CHECK(world.wait(store.flush(limit())));
+    CHECK(store.stats().writes == 1);
+
+    user other(folder.file("absent/answers.db"), {.reopen_after = 10s});
+    CHECK(other.text(1) == "error");
+    std::filesystem::create_directory(folder.file("absent"));
+    CHECK(other.text(1) == "error");
+    // Nobody waits for it: the call that has it tried fails as before.
+    CHECK(other.text(1, 11s) == "error");
+    for (int tries = 0; tries < 3000 && other.store.problem(); ++tries)
+        std::this_thread::sleep_for(1ms);
+    CHECK(other.text(1) == "");
+}
+
 TEST_CASE("a database file that was cut short anywhere harms nobody", "[sqlite_cache]") {
     temporary_folder folder;
     {

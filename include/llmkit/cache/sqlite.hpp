@@ -32,7 +32,8 @@ namespace llmkit {
 /// its power may lose the last seconds.
 ///
 /// The constructor opens the file (blocking) and never throws for it: `problem` says what is wrong,
-/// and then every call fails with that. A damaged file is renamed to PATH.damaged, and a new one
+/// and then every call fails with that, until opening it, which a call has tried again each
+/// `reopen_after`, works. A damaged file is renamed to PATH.damaged, and a new one
 /// begun. A file on a disk that cannot be written to is read. The last handle's destructor waits up
 /// to `close_limit` for what is still to be written. In a `simulation::world` calls block instead
 /// of waiting, and take no time.
@@ -98,8 +99,9 @@ private:
         const executor here = co_await asio::this_coro::executor;
         const clock_handle time(here);
         const auto asked = std::make_shared<job>(key, detail::file_time::of(time, now));
-        if (!in->ask(*asked)) {
-            if (detail::in_real_time(time)) {
+        const bool real = detail::in_real_time(time);
+        if (!in->ask(*asked, real)) {
+            if (real) {
                 asked->home = detail::way_back::into(time);
                 in->queue(asked);
             } else {
@@ -113,7 +115,10 @@ private:
     static task<result<void>> kept(std::shared_ptr<store> in, key128 key,
                                    std::shared_ptr<const cache_entry> entry, time_point now) {
         const executor here = co_await asio::this_coro::executor;
-        if (entry) in->put(key, std::move(entry), detail::file_time::of(clock_handle(here), now));
+        const clock_handle time(here);
+        if (entry)
+            in->put(key, std::move(entry), detail::file_time::of(time, now),
+                    detail::in_real_time(time));
         co_return result<void>();
     }
     static task<result<void>> written(std::shared_ptr<store> in, key128 key, bool erasing,

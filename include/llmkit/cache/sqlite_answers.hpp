@@ -78,6 +78,7 @@ public:
                 "DELETE FROM answers WHERE id IN"
                 " (SELECT id FROM answers ORDER BY used LIMIT 64)");
     }
+    explicit operator bool() const { return static_cast<bool>(connection_); }
 
     /// SQLite's code for the first thing that went wrong since `begin`.
     int code() const { return code_; }

@@ -21,6 +21,8 @@ struct sqlite_policy {
     std::size_t readers = 2;
     /// Reads that may wait for a reader; more are misses.
     std::size_t max_waiting = 1024;
+    /// A file that could not be opened is tried again by the first call so long after the last try.
+    duration reopen_after = std::chrono::seconds(10);
     /// The last handle waits at most so long for what is still to be written.
     duration close_limit = std::chrono::seconds(2);
 };

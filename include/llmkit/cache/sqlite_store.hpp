@@ -11,13 +11,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/cache/codec.hpp>
 #include <llmkit/cache/sqlite_answers.hpp>
+#include <llmkit/cache/sqlite_batch.hpp>
 #include <llmkit/cache/sqlite_job.hpp>
 #include <llmkit/cache/sqlite_pending.hpp>
 #include <llmkit/cache/sqlite_policy.hpp>
@@ -39,12 +39,12 @@ public:
     /// Opens the file and starts the threads.
     void start() {
         open();
-        if (problem_) return;
         bool started = true;
         const std::lock_guard lock(mutex_);
         for (std::size_t i = 0; i < std::max<std::size_t>(policy_.readers, 1) && started; ++i)
             started = begin(&sqlite_store::read);
-        if (access_ == sqlite_access::write && started) started = begin(&sqlite_store::write);
+        const bool may_be_written = problem_ || access_ == sqlite_access::write;
+        if (may_be_written && started) started = begin(&sqlite_store::write);
         if (started) return;
         problem_ = error(error_kind::internal, "no thread could be started for " + path_);
         stopping_ = true;
@@ -59,8 +59,7 @@ public:
     void close() {
         const std::lock_guard lock(mutex_);
         stopping_ = true;
-        to_read_.notify_all();
-        to_write_.notify_all();
+        for (auto* waiting : {&to_read_, &to_write_, &flushed_}) waiting->notify_all();
     }
 
     std::optional<error> problem() const {
@@ -75,9 +74,11 @@ public:
     }
     duration close_limit() const { return policy_.close_limit; }
 
-    /// True when the job has ended by what is known without a look at the file.
-    bool ask(sqlite_job& job) {
-        const std::lock_guard lock(mutex_);
+    /// True when the job has ended by what is known without a look at the file. `real`: time
+    /// passes by itself.
+    bool ask(sqlite_job& job, bool real) {
+        std::unique_lock lock(mutex_);
+        open_if_due(lock, job.at.now, real);
         if (refused(job)) return true;
         const sqlite_change* change = pending_.find(job.key);
         if (!change) return false;
@@ -100,10 +101,11 @@ public:
         to_read_.notify_one();
     }
 
-    void put(key128 key, entry_ptr entry, file_time now) {
+    void put(key128 key, entry_ptr entry, file_time now, bool real) {
         entry_ptr old;  // let go of after unlocking
         const std::size_t size = sqlite_pending::size_of(entry);
-        const std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
+        open_if_due(lock, now.now, real);
         if (problem_ || stopping_) return;
         if (access_ != sqlite_access::write || size > policy_.max_bytes / 8 ||
             pending_.bytes() + size > policy_.max_pending_bytes) {
@@ -170,11 +172,12 @@ private:
         auto opened = opener.open();
         const std::lock_guard lock(mutex_);
         ++generation_;
-        damaged_ = false;
+        damaged_ = opening_ = false;
         if (!opened) {
             problem_ = opened.error();
             return;
         }
+        problem_.reset();
         access_ = opened->access;
         identity_ = opened->identity;
         if (opened->moved_aside) ++counts_.recovered;
@@ -183,7 +186,15 @@ private:
         counts_.bytes = writer_.bytes();
     }
 
-    // The next four: under the mutex.
+    // The next four: under the mutex. The first has the writer open what could not be opened, and
+    // waits for it only where no time passes.
+    void open_if_due(std::unique_lock<std::mutex>& lock, time_point now, bool real) {
+        if (!problem_ || stopping_ || now < next_opening_) return;
+        next_opening_ = after(now, policy_.reopen_after);
+        opening_ = true;
+        to_write_.notify_one();
+        if (!real) flushed_.wait(lock, [&] { return !opening_ || stopping_; });
+    }
     bool refused(sqlite_job& job) const {
         if (problem_) job.failed = *problem_;
         if (stopping_ && !problem_) job.failed = error(error_kind::closed, path_ + " is closed");
@@ -264,18 +275,21 @@ private:
         std::unique_lock lock(mutex_);
         for (;;) {
             to_write_.wait(lock, [&] {
-                return stopping_ || damaged_ || !pending_.empty() || !flushes_.empty();
+                return stopping_ || damaged_ || opening_ || !pending_.empty() || !flushes_.empty();
             });
             const bool nothing = pending_.empty() && flushes_.empty() && touches_.empty();
             if (stopping_ && nothing) break;
             const auto& batch = pending_.begin();
             const std::vector<job_ptr> waiting = std::exchange(flushes_, {});
             const auto touches = std::exchange(touches_, {});
-            const bool broken = damaged_;
-            bool fine = !problem_;
+            const bool broken = damaged_, closed = opening_;
             lock.unlock();
-            if (broken) fine = begin_anew();
-            if (fine) fine = write_batch(batch, touches);
+            if (broken) {
+                begin_anew();
+            } else if (closed) {
+                open();
+            }
+            const bool fine = writer_ && write_batch(batch, touches);
             lock.lock();
             auto written = pending_.end();
             for (const job_ptr& job : waiting) {
@@ -295,7 +309,7 @@ private:
     }
 
     // Only the writer's thread from here on.
-    bool begin_anew() {
+    void begin_anew() {
         std::pair<std::uint64_t, std::uint64_t> which;
         {
             const std::lock_guard lock(mutex_);
@@ -305,26 +319,11 @@ private:
         writer_ = sqlite_writer();
         sqlite_opener(path_).move_aside(which);
         open();
-        const std::lock_guard lock(mutex_);
-        return !problem_;
     }
 
-    bool write_batch(const sqlite_pending::changes& batch,
-                     const std::unordered_map<key128, std::int64_t>& touches) {
+    bool write_batch(const sqlite_pending::changes& batch, const sqlite_touches& touches) {
         sqlite_stats made;
-        std::uint64_t incoming = 0;
-        for (const auto& [key, one] : batch) incoming += one.size;
-        bool fine = note_uses(touches) && make_room(incoming, made);
-        std::int64_t now = 0;
-        if (fine) {
-            writer_.begin();
-            for (const auto& [key, one] : batch) {
-                now = std::max(now, one.at.wall);
-                write_one(key, one, made);
-            }
-            made.expirations = static_cast<std::uint64_t>(writer_.expire(now));
-            fine = writer_.commit();
-        }
+        const bool fine = write_answers(writer_, codec_, policy_, batch, touches, made);
         const std::uint64_t bytes = writer_.bytes();
         const std::lock_guard lock(mutex_);
         counts_.bytes = bytes;
@@ -339,37 +338,6 @@ private:
         }
         return fine;
     }
-    /// Before anything is pushed out for not being used.
-    bool note_uses(const std::unordered_map<key128, std::int64_t>& touches) {
-        if (touches.empty()) return true;
-        writer_.begin();
-        for (const auto& [key, when] : touches) writer_.touch(key, when);
-        return writer_.commit();
-    }
-    void write_one(const key128& key, const sqlite_change& one, sqlite_stats& made) {
-        if (!one.entry) return writer_.erase(key);
-        const std::string entry = codec_.encode(*one.entry, one.at.now);
-        if (entry.empty()) {
-            ++made.dropped;
-            return;
-        }
-        const auto until = std::min(one.entry->keep_until, after(one.at.now, policy_.max_age));
-        writer_.put(key, one.at.wall, one.at.wall_of(until), entry);
-        ++made.writes;
-    }
-    /// A tenth more than is needed, so that not every batch has to.
-    bool make_room(std::uint64_t incoming, sqlite_stats& made) {
-        if (writer_.bytes() + incoming <= policy_.max_bytes) return true;
-        const std::uint64_t target = policy_.max_bytes - policy_.max_bytes / 10;
-        int gone = 1;
-        while (gone > 0 && writer_.bytes() + incoming > target) {
-            writer_.begin();
-            gone = writer_.evict();
-            if (!writer_.commit()) return false;
-            made.evictions += static_cast<std::uint64_t>(gone);
-        }
-        return true;
-    }
 
     const std::string path_;
     const sqlite_policy policy_;
@@ -378,6 +346,8 @@ private:
     mutable std::mutex mutex_;
     std::condition_variable to_read_, to_write_, ended_, flushed_;
     std::optional<error> problem_;
+    time_point next_opening_ = time_point::min();
+    bool opening_ = false;
     sqlite_access access_ = sqlite_access::write;
     std::pair<std::uint64_t, std::uint64_t> identity_;
     std::uint64_t generation_ = 0;  // another file is another one
@@ -387,7 +357,7 @@ private:
     std::deque<job_ptr> reads_;
     sqlite_pending pending_;
     std::vector<job_ptr> flushes_;
-    std::unordered_map<key128, std::int64_t> touches_;
+    sqlite_touches touches_;
     sqlite_stats counts_;
 
     sqlite_writer writer_;
