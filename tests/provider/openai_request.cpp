@@ -150,7 +150,7 @@ TEST_CASE("a request goes to the operation's path with the key and the call's he
     CHECK(fields.get("Idempotency-Key") == "once");
     CHECK(fields.get("X-Mine") == "2");
     CHECK(fields.get("X-Other") == "3");
-    CHECK(call->where == "POST http://localhost:8080/v1/chat/completions");
+    CHECK(setup.where(ask) == "POST http://localhost:8080/v1/chat/completions");
     CHECK(setup.origin() == "openai http://localhost:8080/v1");
 
     ask.options().streamed = true;

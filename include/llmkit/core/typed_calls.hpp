@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -17,15 +18,16 @@ namespace llmkit {
 
 namespace detail {
 
-/// Reads a unary answer to its end: exactly one event.
-inline task<result<event>> whole_body(response& answer) {
-    auto item = co_await answer.events().next();
-    if (item) co_return std::move(*item);
-    if (item.failed()) co_return item.error();
-    co_return error(error_kind::truncated, "the answer ended before its body");
+/// A unary answer's one event, which was peeked at or is at hand.
+inline result<event> whole_body(response& answer) {
+    stream_item item;
+    answer.events().try_next(item);
+    if (item) return std::move(*item);
+    if (item.failed()) return item.error();
+    return error(error_kind::truncated, "the answer ended before its body");
 }
 
-inline error no_dialect(const std::string& operation) {
+inline error no_dialect(std::string_view operation) {
     return error(error_kind::configuration,
                  fmt::format("nothing here can read the answer to \"{}\"", operation))
         .with_advice("Use a provider that knows this operation, or read the raw events.");
@@ -85,18 +87,21 @@ private:
     }
 
     static task<result<completion>> read_chat(Client client, request ask) {
-        const std::string operation = ask.operation();
         auto answer = co_await client(std::move(ask));
         if (!answer) co_return answer.error();
-        auto body = co_await detail::whole_body(*answer);
-        if (!body) co_return body.error();
-        if (!answer->head().speaks) co_return detail::no_dialect(operation);
-        auto read = answer->head().speaks->read_completion(*body);
+        if (!answer->events().single()) co_await answer->events().peek();
+        co_return read_chat(*answer);
+    }
+    static result<completion> read_chat(response& answer) {
+        auto body = detail::whole_body(answer);
+        if (!body) return body.error();
+        if (!answer.head().speaks) return detail::no_dialect("chat/completions");
+        auto read = answer.head().speaks->read_completion(*body);
         if (read) {
-            read->set_provenance(std::move(answer->head().came_by));
+            read->set_provenance(std::move(answer.head().came_by));
             read->set_raw(std::move(*body));
         }
-        co_return read;
+        return read;
     }
     static task<chat_stream> read_stream(Client client, request ask) {
         auto answer = co_await client(std::move(ask));
@@ -104,15 +109,18 @@ private:
         co_return opened;
     }
     static task<result<embeddings>> read_embeddings(Client client, request ask) {
-        const std::string operation = ask.operation();
         auto answer = co_await client(std::move(ask));
         if (!answer) co_return answer.error();
-        auto body = co_await detail::whole_body(*answer);
-        if (!body) co_return body.error();
-        if (!answer->head().speaks) co_return detail::no_dialect(operation);
-        auto read = answer->head().speaks->read_embeddings(*body);
-        if (read) read->came_by = std::move(answer->head().came_by);
-        co_return read;
+        if (!answer->events().single()) co_await answer->events().peek();
+        co_return read_embeddings(*answer);
+    }
+    static result<embeddings> read_embeddings(response& answer) {
+        auto body = detail::whole_body(answer);
+        if (!body) return body.error();
+        if (!answer.head().speaks) return detail::no_dialect("embeddings");
+        auto read = answer.head().speaks->read_embeddings(*body);
+        if (read) read->came_by = std::move(answer.head().came_by);
+        return read;
     }
 };
 

@@ -127,7 +127,6 @@ private:
 /// any content is found while asking again is still possible. Bounded: after eight events without
 /// content the answer is passed on as it is.
 inline task<const error*> early_failure(event_stream& events) {
-    if (events.single()) co_return nullptr;
     co_await events.peek();
     for (int looked = 1; looked < 8; ++looked) {
         const stream_item* newest = events.newest_peeked();
@@ -155,6 +154,7 @@ public:
             {
                 auto answer = co_await next_(ask);
                 if (answer) {
+                    if (answer->events().single()) co_return answer;
                     const error* early = co_await detail::early_failure(answer->events());
                     if (!early) co_return answer;
                     failed = *early;

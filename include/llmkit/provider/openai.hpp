@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <llmkit/core/service.hpp>
+#include <llmkit/detail/pooled.hpp>
 #include <llmkit/provider/openai_dialect.hpp>
 #include <llmkit/provider/openai_exchange.hpp>
 #include <llmkit/provider/openai_options.hpp>
@@ -51,70 +52,109 @@ private:
         const detail::openai_setup setup;
     };
 
-    static task<result<response>> call(std::shared_ptr<core> shared, request ask) {
-        auto prepared = shared->setup.prepare(ask);
-        if (!prepared) {
-            provenance before;
-            before.attempts = ask.options().attempts;
-            co_return prepared.error().with_provenance(std::move(before));
-        }
-        detail::openai_call& sent = *prepared;
-        detail::openai_exchange exchange(shared->setup, sent, ask, shared->http.clock());
-        sent.http.deadline = exchange.deadline(sent.streamed);
-        auto answer = co_await shared->http.send(std::move(sent.http));
-        if (!answer) co_return exchange.fail(answer.error());
-        exchange.head(answer->status(), answer->shared_fields());
+    /// One try. Not in the coroutine's frame, which Asio keeps for the next call only while it is
+    /// small.
+    struct attempted {
+        attempted(const std::shared_ptr<core>& by, detail::openai_call made, request ask)
+            : sent(std::move(made)),
+              exchange(std::shared_ptr<const detail::openai_setup>(by, &by->setup), sent,
+                       std::move(ask), by->http.clock()) {}
 
-        const int status = answer->status();
-        const std::string kind =
-            detail::lower_case(answer->fields().get("content-type").value_or(""));
-        const bool fine = status >= 200 && status < 300;
-        const bool events = kind.find("text/event-stream") != kind.npos;
+        task<result<http_response>> send(core& by) {
+            sent.http.deadline = exchange.deadline(sent.streamed);
+            return by.http.send(std::move(sent.http));
+        }
+        /// The head is there. What it says about the body:
+        void head(const http_response& answer) {
+            exchange.head(answer.status(), answer.shared_fields());
+            fine = answer.status() >= 200 && answer.status() < 300;
+            const std::string_view written = answer.fields().get("content-type").value_or("");
+            json = written == "application/json";
+            if (json) return;
+            const std::string kind = detail::lower_case(written);
+            events = kind.find("text/event-stream") != kind.npos;
+            json = kind.find("json") != kind.npos;
+            page = kind.find("text/html") != kind.npos;
+        }
+
+        detail::openai_call sent;
+        detail::openai_exchange exchange;
+        bool fine = false;    ///< the status is
+        bool events = false;  ///< the content type is
+        bool json = false;
+        bool page = false;
+    };
+    using attempt_ptr = detail::pooled<attempted>;
+
+    static result<attempt_ptr> prepare(const std::shared_ptr<core>& shared, request ask) {
+        auto made = shared->setup.prepare(ask);
+        if (made) return attempt_ptr(std::in_place, shared, std::move(*made), std::move(ask));
+        provenance before;
+        before.attempts = ask.options().attempts;
+        return made.error().with_provenance(std::move(before));
+    }
+
+    static task<result<response>> call(std::shared_ptr<core> shared, request ask) {
+        auto prepared = prepare(shared, std::move(ask));
+        if (!prepared) co_return prepared.error();
+        attempted& tried = **prepared;
+        auto answer = co_await tried.send(*shared);
+        if (!answer) co_return tried.exchange.fail(answer.error());
+        tried.head(*answer);
+
         bytes start;
-        if (fine && sent.streamed && !events) {
+        if (tried.fine && tried.sent.streamed && !tried.events) {
             // A stream under another content type, or one piece although a stream was asked for?
             auto piece = co_await answer->read();
-            if (!piece) co_return exchange.fail(piece.error());
+            if (!piece) co_return tried.exchange.fail(piece.error());
             start = std::move(*piece);
+            tried.events = detail::looks_like_events(start.view());
         }
-        if (fine && (events || detail::looks_like_events(start.view()))) {
-            response_head head = head_of(exchange, sent);
-            std::unique_ptr<stream_source> source = std::make_unique<detail::openai_stream>(
-                std::move(*answer), std::move(exchange), sent,
-                static_cast<std::size_t>(shared->setup.options().max_body()), std::move(start));
-            if (!sent.streamed) co_return co_await folded(std::move(head), std::move(source));
-            head.streamed = true;
-            event_stream pulled(std::move(source));
-            co_return response(std::move(head), std::move(pulled));
+        if (tried.fine && tried.events) {
+            auto opened = stream(*shared, tried, std::move(*answer), std::move(start));
+            if (tried.sent.streamed) co_return opened;
+            co_return co_await folded(std::move(opened));
         }
 
         const std::uint64_t most = shared->setup.options().max_body();
-        auto body = co_await detail::whole_answer(*answer, std::move(start),
-                                                  fine ? most : std::min(most, longest_error));
-        if (!body && fine) co_return exchange.fail(body.error());
-        if (!body) co_return exchange.refuse("");  // the status says enough
-        if (!fine) co_return exchange.refuse(body->view());
-        co_return whole(exchange, sent, std::move(*body), kind);
+        detail::answer_pieces body(std::move(start),
+                                   tried.fine ? most : std::min(most, longest_error));
+        while (body.more()) {
+            auto piece = co_await answer->read();
+            body.add(std::move(piece));
+        }
+        co_return whole(tried, body.whole());
+    }
+
+    static response stream(const core& by, attempted& tried, http_response answer, bytes start) {
+        response_head head = head_of(tried);
+        head.streamed = tried.sent.streamed;
+        return response(
+            std::move(head),
+            event_stream(std::make_unique<detail::openai_stream>(
+                std::move(answer), std::move(tried.exchange), tried.sent,
+                static_cast<std::size_t>(by.setup.options().max_body()), std::move(start))));
     }
 
     /// An answer in one piece.
-    static result<response> whole(detail::openai_exchange& exchange,
-                                  const detail::openai_call& sent, bytes body,
-                                  std::string_view kind) {
+    static result<response> whole(attempted& tried, result<bytes> read) {
+        if (!read && tried.fine) return tried.exchange.fail(read.error());
+        if (!read) return tried.exchange.refuse("");  // the status says enough
+        bytes& body = *read;
+        if (!tried.fine) return tried.exchange.refuse(body.view());
         event_facts facts;
         detail::json_string model;
-        const bool json = detail::scan_openai_body(body.view(), facts, model);
-        const bool page = kind.find("text/html") != kind.npos;
-        if (!json && (sent.answers || page || kind.find("json") != kind.npos)) {
-            return exchange.nonsense("the answer is not JSON", body.view());
+        const bool well_formed = detail::scan_openai_body(body.view(), facts, model);
+        if (!well_formed && (tried.sent.answers || tried.page || tried.json)) {
+            return tried.exchange.nonsense("the answer is not JSON", body.view());
         }
-        if (!sent.answers) facts = event_facts();  // `error` may be an honest field there
-        if (facts.error) return exchange.refuse(body.view());
+        if (!tried.sent.answers) facts = event_facts();  // `error` may be an honest field there
+        if (facts.error) return tried.exchange.refuse(body.view());
         facts.last = true;
-        response_head head = head_of(exchange, sent);
+        response_head head = head_of(tried);
         if (!model.empty()) head.model = model.str();
         event only(std::move(body), facts);
-        if (sent.streamed) {
+        if (tried.sent.streamed) {
             if (auto chunks = openai_dialect().unfold(only)) {
                 head.streamed = true;
                 return response(
@@ -126,25 +166,24 @@ private:
     }
 
     /// A stream although one piece was asked for.
-    static task<result<response>> folded(response_head head,
-                                         std::unique_ptr<stream_source> source) {
+    static task<result<response>> folded(response opened) {
         std::vector<event> chunks;
-        event_stream pulled(std::move(source));
+        event_stream& pulled = opened.events();
         while (auto item = co_await pulled.next()) chunks.push_back(std::move(*item));
         if (pulled.failed()) co_return pulled.error();
         auto body = openai_dialect().fold(chunks);
-        if (!body) co_return body.error().with_provenance(head.came_by);
+        if (!body) co_return body.error().with_provenance(opened.head().came_by);
         event_stream only(std::move(*body));
-        co_return response(std::move(head), std::move(only));
+        co_return response(std::move(opened.head()), std::move(only));
     }
 
-    static response_head head_of(detail::openai_exchange& exchange,
-                                 const detail::openai_call& sent) {
+    static response_head head_of(attempted& tried) {
+        detail::openai_exchange& exchange = tried.exchange;
         exchange.record();
         response_head head;
         head.status = exchange.status();
-        head.speaks = sent.answers ? &openai_dialect() : nullptr;
-        head.model = exchange.fields()->get("openai-model").value_or(sent.body.model);
+        head.speaks = tried.sent.answers ? &openai_dialect() : nullptr;
+        head.model = exchange.fields()->get("openai-model").value_or(tried.sent.body.model);
         head.request_id = exchange.request_id();
         head.fields = exchange.fields();
         head.came_by = exchange.came_by();

@@ -21,19 +21,18 @@ namespace llmkit::detail {
 /// What is known about one try: names its failures and writes it into the record of attempts.
 class openai_exchange {
 public:
-    openai_exchange(const openai_setup& setup, const openai_call& call, const request& ask,
+    openai_exchange(std::shared_ptr<const openai_setup> setup, const openai_call& call, request ask,
                     clock_handle time)
-        : time_(std::move(time)),
+        : setup_(std::move(setup)),
+          ask_(std::move(ask)),
+          time_(std::move(time)),
           began_(time_.now()),
-          origin_(setup.origin()),
-          where_(call.where),
-          hidden_(call.hidden),
-          attempts_(ask.options().attempts) {
-        const auto& options = ask.options();
+          key_(call.key) {
+        const auto& options = ask_.options();
         const duration usual =
-            call.streamed ? setup.options().stream_timeout() : setup.options().unary_timeout();
+            call.streamed ? setup_->options().stream_timeout() : setup_->options().unary_timeout();
         const bool own = options.deadline.effective() != time_point::max();
-        total_ = ask.wait_limit(began_, own ? duration::max() : usual);
+        total_ = ask_.wait_limit(began_, own ? duration::max() : usual);
         first_event_ = after(began_, options.first_event);
     }
 
@@ -76,11 +75,11 @@ public:
     /// A failure of the transport, or of ours while reading, with all that is known about it. Once.
     error fail(error what) {
         const error_kind kind = what.kind();
-        if (what.where().empty()) what = what.with_where(where_);
+        if (what.where().empty()) what = what.with_where(setup_->where(ask_));
         if (kind == error_kind::timeout && waits_for_first_ && time_.now() >= first_event_ &&
             first_event_ < total_.effective()) {
             what = timed_out("first event", first_event_ - began_)
-                       .with_where(where_)
+                       .with_where(setup_->where(ask_))
                        .with_code("first_event_limit");
         }
         if (status_ != 0) {
@@ -95,21 +94,21 @@ public:
             if (left || status_ != 0) {
                 record(kind);
             } else {
-                came_by_.attempts = attempts_;
+                came_by_.attempts = ask_.options().attempts;
             }
         }
         return what.with_provenance(came_by_);
     }
     /// A failure that the server describes: a non-2xx answer, or an error inside a 2xx one.
     error refuse(std::string_view body) {
-        error what = openai_error(status_, hidden_.cleaned(std::string(body)));
+        error what = openai_error(status_, hidden().cleaned(std::string(body)));
         if (fields_) what = with_fields(std::move(what), *fields_, time_.wall());
         return fail(std::move(what));
     }
     /// A 2xx answer that is not what the API promises; shows where it goes wrong.
     error nonsense(std::string_view what, std::string_view body) {
         constexpr std::size_t longest_excerpt = 200;
-        std::string start = hidden_.cleaned(std::string(body.substr(0, 4 * longest_excerpt)));
+        std::string start = hidden().cleaned(std::string(body.substr(0, 4 * longest_excerpt)));
         start = utf8_prefix(start, longest_excerpt);
         for (char& c : start) {
             if (is_control(c)) c = ' ';
@@ -120,15 +119,17 @@ public:
 private:
     void record(error_kind failure) {
         const duration took = status_ != 0 ? took_ : time_.now() - began_;
-        came_by_.attempts = attempts_.with(attempt(origin_, began_, took, status_, failure));
+        came_by_.attempts =
+            ask_.options().attempts.with(attempt(setup_->origin(), began_, took, status_, failure));
     }
+    secrets hidden() const { return setup_->hidden(ask_, key_); }
 
+    std::shared_ptr<const openai_setup> setup_;
+    request ask_;
     clock_handle time_;
     time_point began_;
     duration took_{};
-    std::string origin_, where_;
-    secrets hidden_;
-    trail attempts_;
+    std::string key_;
     limit total_;
     time_point first_event_;
     std::shared_ptr<limit::moving> moving_;
@@ -138,26 +139,40 @@ private:
     provenance came_by_;
 };
 
-/// Reads what is left of an answer, at most `most` bytes. One piece is not copied.
-inline task<result<bytes>> whole_answer(http_response& from, bytes start, std::uint64_t most) {
-    std::string joined;
-    for (;;) {
-        auto piece = co_await from.read();
-        if (!piece) co_return piece.error();
-        if (piece->empty()) break;
-        if (start.empty() && joined.empty()) {
-            start = std::move(*piece);
+/// Puts the pieces of an answer together, at most `most` bytes. One piece is not copied.
+class answer_pieces {
+public:
+    answer_pieces(bytes first, std::uint64_t most) : most_(most), first_(std::move(first)) {}
+
+    bool more() const { return more_; }
+    void add(result<bytes> piece) {
+        if (!piece || piece->empty()) {
+            more_ = false;
+            if (!piece) failed_ = piece.error();
+            return;
+        }
+        if (first_.empty() && joined_.empty()) {
+            first_ = std::move(*piece);
         } else {
-            if (joined.empty()) joined = start.view();
-            joined += piece->view();
+            if (joined_.empty()) joined_ = first_.view();
+            joined_ += piece->view();
         }
-        if (std::max(start.size(), joined.size()) > most) {
-            co_return error(error_kind::too_large, "the answer is over its size limit");
-        }
+        if (std::max(first_.size(), joined_.size()) <= most_) return;
+        more_ = false;
+        failed_ = error(error_kind::too_large, "the answer is over its size limit");
     }
-    if (!joined.empty()) start = bytes(std::move(joined));
-    co_return start;
-}
+    result<bytes> whole() {
+        if (failed_) return *failed_;
+        return joined_.empty() ? std::move(first_) : bytes(std::move(joined_));
+    }
+
+private:
+    std::uint64_t most_;
+    bytes first_;
+    std::string joined_;
+    bool more_ = true;
+    std::optional<error> failed_;
+};
 
 /// Whether a body under another content type begins as server-sent events do.
 inline bool looks_like_events(std::string_view start) {
