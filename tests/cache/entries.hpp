@@ -1,6 +1,7 @@
 // Entries for the tests of stores, and whether two say the same.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +42,7 @@ inline cache_entry full_entry(time_point now) {
     end.last = true;
     made.events.emplace_back(bytes(), end);
     made.usage = {12, 3, 4, 2, true};
+    made.tags = {{1, 2}, {3, ~std::uint64_t{0}}};
     made.stored_at = now - 3s;
     made.fresh_until = now + 1h;
     made.keep_until = now + 2h;
@@ -72,8 +74,9 @@ inline bool same(const cache_entry& a, const cache_entry& b) {
     return a.operation == b.operation && a.canonical == b.canonical && a.tenant == b.tenant &&
            a.origin == b.origin && a.headers == b.headers && a.model == b.model &&
            a.request_id == b.request_id && a.dialect == b.dialect && a.speaks == b.speaks &&
-           a.streamed == b.streamed && a.usage == b.usage && a.stored_at == b.stored_at &&
-           a.fresh_until == b.fresh_until && a.keep_until == b.keep_until;
+           a.streamed == b.streamed && a.usage == b.usage && a.tags == b.tags &&
+           a.stored_at == b.stored_at && a.fresh_until == b.fresh_until &&
+           a.keep_until == b.keep_until;
 }
 
 }  // namespace llmkit_test

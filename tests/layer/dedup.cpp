@@ -118,6 +118,8 @@ TEST_CASE("calls that ask something else, for somebody else or in another way do
     asks.push_back(request("completions", std::string(asks[0].body())));
     asks.push_back(question("hi"));
     asks.back().options().cache = cache_mode::refresh;
+    asks.push_back(question("hi"));
+    asks.back().options().tag_state = 1;
     request counted("chat/completions", std::string(R"({"model":"m","messages":"hi",)"
                                                     R"("stream_options":{"include_usage":true}})"));
     counted.options().streamed = true;

@@ -45,6 +45,12 @@ private:
 /// `find` gives an empty hit for a key that it has not, for an entry past its `keep_until`, and for
 /// one that it cannot read; an error means that the store itself failed. Every wait ends by
 /// `until`. A store need not compare questions: the cache layer does, whatever a store hands out.
+///
+/// A few keys are those of tags (`is_tag_key`, cache/tag.hpp), by which answers are invalidated for
+/// all who share the store. For these a store sees to more: `put` returns when the entry is where
+/// every other process finds it, not when it waits to be written; a store of several levels has
+/// them in the one that all share, and looks into no other; and no key is led to another server
+/// while its own is away.
 template <class B>
 concept cache_backend =
     std::copy_constructible<B> &&

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <llmkit/cache/tag.hpp>
 #include <llmkit/core/dialect.hpp>
 #include <llmkit/core/event.hpp>
 #include <llmkit/core/key.hpp>
@@ -36,6 +37,7 @@ public:
     bool streamed = false;                    ///< the shape of `events`
     std::vector<event> events;                ///< one whole body, or a stream's events to its last
     token_usage usage;
+    std::vector<tag_mark> tags;  ///< as they stood when it was asked for
 
     // Its age.
     time_point stored_at;
@@ -46,7 +48,7 @@ public:
     std::size_t weight() const {
         std::size_t sum = sizeof(cache_entry) + events.size() * sizeof(event);
         for (const event& one : events) sum += one.data().size() + one.name().size();
-        sum += canonical.size();
+        sum += canonical.size() + tags.size() * sizeof(tag_mark);
         for (const auto* text : {&operation, &tenant, &origin, &model, &request_id}) {
             sum += text->size();
         }

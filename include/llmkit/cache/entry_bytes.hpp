@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <llmkit/cache/entry.hpp>
 #include <llmkit/core/bytes.hpp>
@@ -39,6 +40,10 @@ public:
     void usage(const token_usage& value) {
         for (const auto count : {value.input, value.output, value.cached_input, value.reasoning})
             sign(count);
+    }
+    void tags(const std::vector<tag_mark>& marks) {
+        number(marks.size());
+        for (const tag_mark& mark : marks) key({mark.tag, mark.generation});
     }
 
 private:
@@ -95,6 +100,16 @@ public:
         value.known = true;
         return value;
     }
+    std::vector<tag_mark> tags() {
+        std::vector<tag_mark> marks;
+        const std::uint64_t count = number();
+        fine_ = fine_ && count > 0 && count <= most_tags;
+        for (std::uint64_t i = 0; fine_ && i < count; ++i) {
+            const key128 both = key();
+            marks.push_back({both.high, both.low});
+        }
+        return marks;
+    }
 
 private:
     bool has(std::uint64_t count) { return fine_ = fine_ && count <= left(); }
@@ -136,7 +151,10 @@ private:
 inline constexpr unsigned event_content = 1, event_tool_call = 2, event_last = 4,
                           event_injected = 8, event_error = 16, event_escaped = 32,
                           event_usage = 64, event_text = 128;
-inline constexpr unsigned entry_streamed = 1, entry_usage = event_usage;
+// Whoever does not know a bit of an entry does not read it: a part that is new has a bit, and what
+// has none of the new parts is written as it always was.
+inline constexpr unsigned entry_streamed = 1, entry_tags = 2, entry_usage = event_usage;
+inline constexpr unsigned entry_known = entry_streamed | entry_tags | entry_usage;
 
 inline void write_event(field_writer& out, std::string& raw, const event& one) {
     const event_facts& facts = one.facts();
@@ -197,6 +215,7 @@ inline void write_entry(std::string& out, const cache_entry& entry, time_point n
     unsigned bits = 0;
     if (entry.streamed) bits |= entry_streamed;
     if (entry.usage.known) bits |= entry_usage;
+    if (!entry.tags.empty()) bits |= entry_tags;
     out += static_cast<char>(bits);
     for (const auto* text : {&entry.operation, &entry.tenant, &entry.origin, &entry.model,
                              &entry.request_id, &entry.dialect}) {
@@ -206,6 +225,7 @@ inline void write_entry(std::string& out, const cache_entry& entry, time_point n
     for (const auto at : {entry.stored_at, entry.fresh_until, entry.keep_until})
         fields.sign(time.write(at));
     if (entry.usage.known) fields.usage(entry.usage);
+    if (!entry.tags.empty()) fields.tags(entry.tags);
     fields.text(entry.canonical.view());
     fields.number(entry.events.size());
     for (const event& one : entry.events) write_event(fields, out, one);
@@ -219,7 +239,7 @@ inline std::shared_ptr<cache_entry> read_entry(bytes from, std::size_t at, time_
     const relative_time time(written);
     auto entry = std::make_shared<cache_entry>();
     const unsigned bits = fields.byte();
-    if ((bits & ~(entry_streamed | entry_usage)) != 0) return nullptr;
+    if ((bits & ~entry_known) != 0) return nullptr;
     entry->streamed = (bits & entry_streamed) != 0;
     for (auto* text : {&entry->operation, &entry->tenant, &entry->origin, &entry->model,
                        &entry->request_id, &entry->dialect}) {
@@ -229,6 +249,7 @@ inline std::shared_ptr<cache_entry> read_entry(bytes from, std::size_t at, time_
     for (auto* moment : {&entry->stored_at, &entry->fresh_until, &entry->keep_until})
         *moment = time.read(fields.sign());
     if ((bits & entry_usage) != 0) entry->usage = fields.usage();
+    if ((bits & entry_tags) != 0) entry->tags = fields.tags();
     entry->canonical = fields.text();
     const std::uint64_t count = fields.number();
     if (!fields.fine() || count > most / sizeof(event) || count > fields.left()) return nullptr;

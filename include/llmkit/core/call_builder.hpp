@@ -32,6 +32,10 @@ public:
     /// Whose call it is. Cached answers and calls in flight are never shared between tenants.
     Builder& tenant(std::string name) & { return options_.set_tenant(std::move(name)), self(); }
     Builder&& tenant(std::string name) && { return std::move(tenant(std::move(name))); }
+    /// Stored with the answer: `invalidate(store, "catalogue-7")` lets go of all that have this tag.
+    /// Who names tags is only given stored answers that have them all; at most 16.
+    Builder& tag(std::string name) & { return options_.add_tag(std::move(name)), self(); }
+    Builder&& tag(std::string name) && { return std::move(tag(std::move(name))); }
     /// Sent with every attempt. One that you set means that this call is made for itself: it
     /// bypasses dedup and cache.
     Builder& idempotency_key(std::string key) & {

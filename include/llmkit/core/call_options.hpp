@@ -30,6 +30,7 @@ public:
     std::string tenant;           ///< whose call it is: entries are never shared between tenants
     std::string idempotency_key;  ///< set by the user: the call bypasses dedup and cache
     std::vector<std::pair<std::string, std::string>> headers;  ///< extra HTTP headers
+    std::vector<std::string> tags;  ///< by which its stored answer is invalidated
 };
 
 /// Options of one call. A limit here is only ever shortened on the way down.
@@ -55,16 +56,22 @@ public:
     /// nothing about dedup and cache.
     key128 attempt_key{};
 
+    /// Set by the cache: calls that were asked under different states of their tags share no call.
+    std::uint64_t tag_state = 0;
+
     const std::string& tenant() const { return labels().tenant; }
     const std::string& idempotency_key() const { return labels().idempotency_key; }
     const std::vector<std::pair<std::string, std::string>>& headers() const {
         return labels().headers;
     }
+    const std::vector<std::string>& tags() const { return labels().tags; }
     void set_tenant(std::string text) { edit().tenant = std::move(text); }
     void set_idempotency_key(std::string text) { edit().idempotency_key = std::move(text); }
     void add_header(std::string name, std::string value) {
         edit().headers.emplace_back(std::move(name), std::move(value));
     }
+
+    void add_tag(std::string name) { edit().tags.push_back(std::move(name)); }
 
     /// Moves every limit to the earlier of its own and the given one.
     void shorten(time_point until) { deadline = deadline.earliest(until); }

@@ -162,6 +162,7 @@ private:
                                       (options.cache == cache_mode::refresh ? 4U : 0U);
             key_builder made;
             made.add(detail::question_key(ask, origin, flights->rules())).add(way);
+            made.add(options.tag_state);
             if (options.streamed) made.add(detail::stream_options_of(ask));
             return made.finish();
         }
