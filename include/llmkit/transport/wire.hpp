@@ -169,6 +169,16 @@ public:
         co_return failed;
     }
 
+    /// Calls `told(failed)` on its executor once there is something to read, or the connection has
+    /// ended; false, and it is never called, when there is no connection. For readers that are no
+    /// coroutine; `try_read` must have said `would_block` before.
+    template <class Told>
+    bool when_readable(Told told) {
+        if (!socket_) return false;
+        socket_->async_wait(asio::socket_base::wait_read, std::move(told));
+        return true;
+    }
+
     /// Ends everything that waits on the connection, now and later. From any thread.
     void cut() noexcept {
         std::lock_guard lock(mutex_);
