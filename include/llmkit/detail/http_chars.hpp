@@ -149,10 +149,10 @@ inline bool only_visible(std::string_view text) {
 }
 
 /// Equal but for the case of ASCII letters.
-inline bool same_ignoring_case(std::string_view a, std::string_view b) {
+constexpr bool same_ignoring_case(std::string_view a, std::string_view b) {
     const std::size_t size = a.size();
     if (size != b.size()) return false;
-    if (size >= 8) {
+    if (!std::is_constant_evaluated() && size >= 8) {
         for (std::size_t at = 0; at + 8 < size; at += 8)
             if (words_differ(word_at(a.data() + at), word_at(b.data() + at))) return false;
         return !words_differ(word_at(a.data() + size - 8), word_at(b.data() + size - 8));
