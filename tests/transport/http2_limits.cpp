@@ -184,6 +184,30 @@ TEST_CASE("over HTTP/2 a body over its limit ends its stream, with and without a
     }
 }
 
+TEST_CASE("over HTTP/2 a body over its limit is an error, also if all of it came before it is read",
+          "[http2]") {
+    for (const std::string_view begin : {"", "some"}) {
+        desk held;
+        bed here(held.handler(), {.max_body = 100});
+        std::optional<http_response> answer;
+        asio::co_spawn(here.context, open_only(*here.client, get(here.at()), answer),
+                       asio::detached);
+        REQUIRE(here.until([&] { return held.size() == 1; }));
+        held.peer(0)->respond(held.stream(0), 200, {}, begin, false);
+        REQUIRE(here.until([&] { return answer.has_value(); }));
+        held.peer(0)->data(held.stream(0), std::string(1000, 'x'), true);
+        here.settle();
+        result<std::string> body;
+        const auto read = [](http_response& from, result<std::string>& into) -> task<void> {
+            into = co_await from.read_all();
+        };
+        run_test(here.context, read(*answer, body));
+        REQUIRE(!body);
+        CHECK(body.error().kind() == error_kind::too_large);
+        CHECK(here.idle(1));
+    }
+}
+
 TEST_CASE("over HTTP/2 a head over its limit ends its stream alone", "[http2]") {
     bed here(
         [](const peer_ptr& peer, const http2_ask& ask) {

@@ -81,8 +81,9 @@ public:
                 unfinished.dismiss();
                 co_return bytes(std::move(piece));
             }
+            stream.failure = body_too_large(limits_.max_body);  // though it may all have come
             lock.unlock();
-            session.abandon(stream, body_too_large(limits_.max_body));
+            session.abandon(stream, std::nullopt);
             lock.lock();
         }
         unfinished.dismiss();
