@@ -74,6 +74,49 @@ TEST_CASE("a refused stream is asked for again, but not for ever", "[http2]") {
     CHECK(asked == 3);
 }
 
+TEST_CASE("one answer is no reason to ask a server that refuses since then for ever", "[http2]") {
+    std::size_t asked = 0;
+    bed here([&](const peer_ptr& peer, const http2_ask& ask) {
+        if (ask[":path"] == "/held") return;
+        if (++asked == 1) return peer->respond(ask.stream, 200, {}, "pong");
+        if (asked < 20) peer->reset(ask.stream, NGHTTP2_REFUSED_STREAM);
+    });
+    auto held = here.call(get(here.at("/held")));  // so that it stays one connection's one use
+    auto first = here.call();
+    REQUIRE(here.done(first));
+    auto refused = here.call();
+    REQUIRE(here.until([&] { return refused->done || asked == 20; }));
+    CHECK(asked == 4);
+    REQUIRE(refused->done);
+    REQUIRE(!refused->body);
+    CHECK(refused->body.error().kind() == error_kind::connection_lost);
+}
+
+TEST_CASE("a request whose head is too large for HTTP/2 is refused in words, without a second try",
+          "[http2]") {
+    desk held;
+    bed here(held.handler());
+    auto waiting = here.call();
+    auto first = here.call();
+    REQUIRE(here.until([&] { return held.size() == 2; }));
+    held.answer(1);
+    REQUIRE(here.done(first));
+    headers fields;
+    fields.add("x-long", std::string(70'000, 'x'));
+    auto large = here.call(http_request("GET", here.at(), fields));
+    here.context.restart();
+    for (int events = 0; events < 1000 && !large->done; ++events) here.context.poll_one();
+    REQUIRE(large->done);
+    REQUIRE(!large->body);
+    INFO(large->body.error().to_string());
+    CHECK(large->body.error().kind() == error_kind::invalid_request);
+    CHECK(large->body.error().message().find("64 KiB") != std::string_view::npos);
+    held.answer(0);
+    REQUIRE(here.done(waiting));
+    CHECK(waiting->well());
+    CHECK(here.idle(1));
+}
+
 TEST_CASE("a stream that is reset fails alone and is not asked for again", "[http2]") {
     std::size_t asked = 0;
     bed here([&](const peer_ptr& peer, const http2_ask& ask) {

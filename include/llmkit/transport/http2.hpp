@@ -93,6 +93,7 @@ private:
             auto session = co_await http2_origins::seat(table, ask, limits, total);
             if (!session) co_return session.error();
             if (!*session) co_return std::nullopt;
+            const std::size_t answers = (*session)->answers();
             auto stream = (*session)->request(ask);
             if (!stream) continue;
             http2_call call(stream);  // now: a caller who is cancelled never gets into the other
@@ -103,7 +104,7 @@ private:
                     co_return got.error();
                 case http2_again::untouched:
                     // As long as the server answers others, this is not its last word.
-                    fruitless = (*session)->fruitful() ? 0 : fruitless + 1;
+                    fruitless = (*session)->answers() != answers ? 0 : fruitless + 1;
                     if (fruitless == 3) co_return got.error();
                     break;
                 case http2_again::stale:

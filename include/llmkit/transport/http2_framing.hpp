@@ -18,6 +18,7 @@
 #include <llmkit/transport/concept.hpp>
 #include <llmkit/transport/exchange_error.hpp>
 #include <llmkit/transport/http2_head.hpp>
+#include <llmkit/transport/http2_reset.hpp>
 #include <llmkit/transport/http2_stream.hpp>
 
 namespace llmkit::detail {
@@ -55,6 +56,7 @@ public:
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame);
         nghttp2_session_callbacks_set_on_frame_send_callback(calls, on_frame_sent);
+        nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_frame_not_sent);
         nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(calls, on_invalid);
         nghttp2_session_callbacks_set_send_data_callback(calls, send_data);
@@ -335,6 +337,16 @@ private:
         return 0;
     }
 
+    /// For any other reason the stream is closed as one that the peer has refused.
+    static int on_frame_not_sent(nghttp2_session* session, const nghttp2_frame* frame, int code,
+                                 void*) {
+        if (code != NGHTTP2_ERR_FRAME_SIZE_ERROR) return 0;
+        if (auto* stream = stream_of(session, frame->hd.stream_id))
+            stream->fail(error(error_kind::invalid_request,
+                               "the request's head is larger than the 64 KiB that HTTP/2 allows"));
+        return 0;
+    }
+
     static int on_close(nghttp2_session* session, std::int32_t id, std::uint32_t code, void* user) {
         http2_stream* const stream = stream_of(session, id);
         if (!stream) return 0;
@@ -350,21 +362,6 @@ private:
         self.streams_[place]->place = place;
         self.streams_.pop_back();
         return 0;
-    }
-    static void close_early(http2_stream& stream, std::uint32_t code) {
-        if (code == NGHTTP2_PROTOCOL_ERROR && !stream.peer_reset)
-            return stream.fail(
-                error(error_kind::protocol, "the server's answer breaks the rules of HTTP/2"));
-        const char* const name = nghttp2_http2_strerror(code);
-        error why(
-            error_kind::connection_lost,
-            fmt::format("the server gave the request up {} ({})",
-                        stream.head ? "in the middle of its answer" : "without an answer", name));
-        http2_again how = http2_again::no;
-        if (code == NGHTTP2_REFUSED_STREAM || !stream.sent) how = http2_again::untouched;
-        if (code == NGHTTP2_HTTP_1_1_REQUIRED) how = http2_again::http1;
-        if (stream.head) how = http2_again::no;
-        stream.fail(std::move(why), how);
     }
 
     // How much of an answer that nobody wants is put up with before its stream is reset.

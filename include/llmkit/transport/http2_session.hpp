@@ -60,8 +60,8 @@ public:
         if (!begun_) end(std::move(how), asio::error::bad_descriptor);
     }
 
-    /// Whether the server has answered anything on it.
-    bool fruitful() const { return fruitful_.load(); }
+    /// How many requests the server has answered on it.
+    std::size_t answers() const { return answers_.load(); }
     std::mutex& mutex() { return mutex_; }
     const clock_handle& time() const { return site_.time; }
     /// Sends a request on the seat that the desk gave. Null, and the seat is free again, when the
@@ -209,7 +209,7 @@ private:
         lease_ = std::move(lease);
         framing_ = std::static_pointer_cast<http2_framing>(lease_.connection()->session);
         used_before_ = lease_.connection()->used;
-        answers_ = framing_->answers();
+        answers_ = framing_->answers();  // of earlier sessions
     }
     void open() {
         std::size_t room = 0;
@@ -231,7 +231,7 @@ private:
             all.freed += std::exchange(stream->seated, false);
         }
         framing_->stirred().clear();
-        if (framing_->answers() != answers_) fruitful_ = true;
+        answers_ = framing_->answers();
         if (framing_->going_away() && !std::exchange(closing_, true)) all.closing = true;
         if (const std::size_t room = allowed(); framing_->settled() && room != room_) {
             room_ = all.room = room;
@@ -382,8 +382,7 @@ private:
     std::optional<cutoff<watch_call>> watch_;
     http2_pulse pulse_;
     std::size_t room_ = 0;
-    std::size_t answers_ = 0;
-    std::atomic<bool> fruitful_{false};
+    std::atomic<std::size_t> answers_{0};
     bool scheduled_ = false;
     bool writing_ = false;
     bool over_ = false;
