@@ -221,6 +221,56 @@ TEST_CASE("a body that lasts until the end of the connection is whole only if TL
     }
 }
 
+TEST_CASE("the server of a connection that is closed hears so, and is not cut off", "[tls]") {
+    asio::io_context servers;
+    std::vector<std::error_code> ends;
+    const auto listens = [&ends](std::shared_ptr<tls_peer> client) -> task<void> {
+        std::string text;
+        while (co_await client->request(text))
+            co_await client->send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour");
+        ends.push_back(client->ended);
+    };
+    tls_server server(servers, made(), listens);
+    const auto once_ended = [&](std::size_t count) {
+        servers.restart();
+        while (ends.size() < count && servers.run_one_for(std::chrono::seconds(30)) > 0) {
+        }
+        return ends.size() == count && ends.back() == asio::error::eof;
+    };
+    const auto called = [&](asio::io_context& context, const http_transport& client) {
+        answered got;
+        bool done = false;
+        asio::co_spawn(context, ask(client, get(server.url()), got),
+                       [&](std::exception_ptr) { done = true; });
+        context.restart();
+        while (!done) {
+            context.poll();
+            servers.poll();
+        }
+        return got.body == "four";
+    };
+    {
+        asio::io_context context;
+        const auto client = http(context.get_executor(), trusting());
+        CHECK(called(context, client));
+        CHECK(called(context, client));
+    }
+    CHECK(once_ended(1));  // the transport goes, and its idle connection
+    {
+        asio::io_context context;
+        const auto client = http(context.get_executor(), trusting(), {.max_idle = 0});
+        CHECK(called(context, client));
+        CHECK(once_ended(2));  // one connection too many
+    }
+    std::optional<http_transport> client;
+    {
+        asio::io_context context;
+        client = http(context.get_executor(), trusting());
+        CHECK(called(context, *client));
+    }
+    CHECK(once_ended(3));  // the context goes, and the transport stays
+}
+
 TEST_CASE("a large request and a large answer pass at the same time", "[tls]") {
     asio::io_context context;
     tls_server server(context, made(), overlaps);

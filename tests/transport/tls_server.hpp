@@ -48,6 +48,7 @@ public:
         const auto count = co_await stream_.async_read_some(
             asio::buffer(piece), asio::redirect_error(asio::use_awaitable, failed));
         unread_.append(piece, 0, count);
+        if (failed) ended = failed;
         co_return !failed;
     }
     llmkit::task<bool> send(std::string text) {
@@ -63,6 +64,8 @@ public:
     }
     SSL* native() { return stream_.native_handle(); }
     asio::ssl::stream<asio::ip::tcp::socket>& stream() { return stream_; }
+
+    std::error_code ended;  // what reading came to: `eof` when the client has said so
 
 private:
     asio::ssl::stream<asio::ip::tcp::socket> stream_;

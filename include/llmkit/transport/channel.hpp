@@ -51,6 +51,8 @@ public:
     /// What is to be sent next; then say how much of it was.
     virtual asio::const_buffer unsent() const = 0;
     virtual void sent(std::size_t count) = 0;
+    /// Says that nothing follows, where that can be said: then there is something to send.
+    virtual void end() noexcept = 0;
 
     /// Gives up memory that is not needed until more is read or written.
     virtual void rest() noexcept = 0;

@@ -126,6 +126,10 @@ public:
         out_.clear();
         gone_ = 0;
     }
+    void end() noexcept override {
+        ERR_clear_error();
+        if (SSL_is_init_finished(ssl_.get())) SSL_shutdown(ssl_.get());  // close_notify
+    }
 
     void rest() noexcept override {
         if (begin_ == end_) intake_.drop();

@@ -74,7 +74,10 @@ public:
     }
     wire(const wire&) = delete;
     wire& operator=(const wire&) = delete;
-    ~wire() { registry_->remove(*this); }
+    ~wire() {
+        registry_->remove(*this);
+        say_end();
+    }
 
     /// Takes over a connected, non-blocking socket. False: it was cut meanwhile, or the context ends.
     bool adopt(socket connected) {
@@ -211,6 +214,7 @@ public:
 
     void drop() noexcept override {
         std::lock_guard lock(mutex_);
+        say_end();
         channel_.reset();
         socket_.reset();
         base_ = executor();
@@ -243,6 +247,13 @@ private:
         executor where_;
         write_token token_;
     };
+
+    // Tells an encrypted peer that it has not been cut off, if that goes at once: nobody waits for it.
+    void say_end() noexcept {
+        if (!channel_ || cut_ || flush() != sent::all) return;
+        channel_->end();
+        flush();
+    }
 
     static task<std::size_t> gone(std::error_code& failed) {
         failed = asio::error::bad_descriptor;
