@@ -19,6 +19,8 @@ class http1_connection {
     using moment = std::chrono::steady_clock;  // sockets know no other time
 
 public:
+    static constexpr auto a_moment = std::chrono::milliseconds(1);
+
     http1_connection(std::shared_ptr<socket_registry> in, executor base, const http1_limits& limits)
         : line(std::move(in), std::move(base)), parser(limits) {}
 
@@ -29,9 +31,9 @@ public:
     /// answer that nobody asked for and that comes so soon might as well come just after the next
     /// request, where no client can tell it from the right one; and a server that has closed the
     /// connection since is noticed like one that closes it just then.
-    bool quiet() {
+    bool quiet(moment::time_point now = moment::now()) {
         if (session) return true;  // it looks for itself: its peer may well have said something
-        return moment::now() - rested_ < a_moment ? line.open() : line.quiet();
+        return now - rested_ < a_moment ? line.open() : line.quiet();
     }
 
     /// What was read and not yet looked at; then say how much of it was.
@@ -54,11 +56,11 @@ public:
     void came(std::size_t count) { end_ = count; }
 
     /// The message is over and nothing is unread. Idle connections hold little memory.
-    void rest() noexcept {
+    void rest(moment::time_point now = moment::now()) noexcept {
         begin_ = end_ = 0;
         large_.drop();
         line.rest();
-        rested_ = moment::now();
+        rested_ = now;
     }
 
     wire line;
@@ -67,7 +69,6 @@ public:
     std::shared_ptr<void> session;  // what HTTP/2 keeps between two uses; null: HTTP/1.1
 
 private:
-    static constexpr auto a_moment = std::chrono::milliseconds(1);
     static constexpr std::size_t small_size = 4096;  // enough for most answers, and kept
 
     std::unique_ptr<char[]> small_;
