@@ -144,6 +144,22 @@ TEST_CASE("an erased answer is gone, from the file as well", "[sqlite_cache]") {
     CHECK(again.text(2) == "two");
 }
 
+TEST_CASE("a tag's generation is in the file when it has been put", "[sqlite_cache]") {
+    temporary_folder folder;
+    user one(folder.file("answers.db"));
+    user other(folder.file("answers.db"));
+    for (std::uint64_t i = 1; i <= 20; ++i) {
+        const key128 tag = tag_key(std::to_string(i));
+        auto put = one.store.put(tag, detail::tag_entry({tag.low, i}, now()), now(), within(30s));
+        CHECK(one.loop.wait(std::move(put)));
+        auto found = other.loop.wait(other.store.find(tag, now(), within(30s)));
+        REQUIRE(found.value());
+        CHECK(detail::mark_of(*found, tag) == tag_mark{tag.low, i});
+        CHECK(one.loop.wait(invalidate(one.store, std::to_string(i))));
+        CHECK_FALSE(other.loop.wait(other.store.find(tag, now(), within(30s))).value());
+    }
+}
+
 TEST_CASE("an answer in a file ends with its time, whichever process asks", "[sqlite_cache]") {
     temporary_folder folder;
     {

@@ -1,7 +1,5 @@
 #include <llmkit/layer/cache.hpp>
 
-#include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -14,6 +12,7 @@
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted.hpp>
 
+#include "cache/lab_store.hpp"
 #include "layer/layer_test.hpp"
 
 namespace test_layer_cache {
@@ -21,6 +20,7 @@ namespace test_layer_cache {
 using namespace llmkit;
 using namespace llmkit::testing;
 using namespace std::chrono_literals;
+using llmkit_test::lab_store;
 
 namespace {
 
@@ -87,68 +87,6 @@ struct bench {
     memory_cache memory{100};
     scripted provider;
     client_type client;
-};
-
-/// A store whose every step a test decides.
-class lab_store {
-public:
-    explicit lab_store(clock_handle time) : lab_(std::make_shared<lab>(std::move(time))) {}
-
-    struct lab {
-        explicit lab(clock_handle passing) : time(std::move(passing)) {}
-        clock_handle time;
-        std::map<key128, std::shared_ptr<const cache_entry>> entries;
-        bool one_slot = false;  // gives what it has, whatever the key
-        duration find_takes{}, put_takes{};
-        std::function<void()> on_find;  // may throw
-        bool fails = false;
-        std::size_t finds = 0, puts = 0;
-    };
-    lab* operator->() const { return lab_.get(); }
-
-    std::string_view name() const { return "lab"; }
-    task<result<cache_hit>> find(key128 key, time_point, limit until) const {
-        return found(lab_, key, until);
-    }
-    task<result<void>> put(key128 key, std::shared_ptr<const cache_entry> entry, time_point,
-                           limit until) const {
-        return stored(lab_, key, std::move(entry), until);
-    }
-    task<result<void>> erase(key128 key, limit) const { return erased(lab_, key); }
-
-private:
-    static task<bool> passed(std::shared_ptr<lab> in, duration span, limit until) {
-        if (span <= 0s) co_return true;
-        const time_point done = after(in->time.now(), span);
-        co_await sleep_until(in->time, until.earliest(done));
-        co_return in->time.now() >= done;
-    }
-    static error broken() { return error(error_kind::connect, "the store is down"); }
-
-    static task<result<cache_hit>> found(std::shared_ptr<lab> in, key128 key, limit until) {
-        ++in->finds;
-        const bool in_time = co_await passed(in, in->find_takes, until);
-        if (!in_time) co_return broken();
-        if (in->on_find) in->on_find();
-        if (in->fails) co_return broken();
-        const auto place = in->one_slot ? in->entries.begin() : in->entries.find(key);
-        if (place == in->entries.end()) co_return cache_hit();
-        co_return cache_hit(place->second, "lab");
-    }
-    static task<result<void>> stored(std::shared_ptr<lab> in, key128 key,
-                                     std::shared_ptr<const cache_entry> entry, limit until) {
-        const bool in_time = co_await passed(in, in->put_takes, until);
-        if (!in_time || in->fails) co_return broken();
-        ++in->puts;
-        in->entries[key] = std::move(entry);
-        co_return result<void>();
-    }
-    static task<result<void>> erased(std::shared_ptr<lab> in, key128 key) {
-        in->entries.erase(key);
-        co_return result<void>();
-    }
-
-    std::shared_ptr<lab> lab_;
 };
 
 struct lab_bench {

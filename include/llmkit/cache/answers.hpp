@@ -8,12 +8,15 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/cache/tags.hpp>
 #include <llmkit/core/scope.hpp>
 #include <llmkit/core/service.hpp>
 #include <llmkit/detail/answer_recording.hpp>
@@ -62,10 +65,12 @@ public:
           rules(rules_of(policy)),
           origin(std::move(upstream)),
           time(std::move(clock)),
-          policy_(policy) {}
+          policy_(policy),
+          tags_(std::make_shared<tag_register<Backend>>(store, time)) {}
 
     bool concerns(const request& ask) const {
-        return shareable(ask) && (!policy_.only_deterministic || deterministic(ask));
+        return shareable(ask) && ask.options().tags().size() <= most_tags &&
+               (!policy_.only_deterministic || deterministic(ask));
     }
     bool answers(const cache_entry& kept, const request& ask) const {
         return kept.canonical.view() == ask.canonical(rules.fields) &&
@@ -107,7 +112,8 @@ public:
     }
 
     std::shared_ptr<const cache_entry> entry(const request& ask, const response_head& head,
-                                             answer_recording& recorded) const {
+                                             answer_recording& recorded,
+                                             std::vector<tag_mark> tags) const {
         auto made = std::make_shared<cache_entry>();
         made->operation = ask.operation();
         made->canonical = ask.shared_canonical(rules.fields);
@@ -121,6 +127,7 @@ public:
         made->streamed = head.streamed;
         made->events = recorded.compact();
         made->usage = recorded.usage();
+        made->tags = std::move(tags);
         made->stored_at = time.now();
         made->fresh_until = after(made->stored_at, policy_.ttl);
         made->keep_until = after(made->fresh_until,
@@ -147,6 +154,32 @@ public:
         }
         co_await stop_if_cancelled();
         co_return hit;
+    }
+    /// Whether an answer was invalidated, or lacks a tag that the call names.
+    static task<bool> invalidated(std::shared_ptr<cache_core> core,
+                                  std::shared_ptr<const cache_entry> kept, request ask,
+                                  limit until) {
+        bool stand = has_tags(*kept, ask.options().tags());
+        try {
+            if (stand)
+                stand = co_await tag_register<Backend>::stand(core->tags_, kept->tags, until);
+        } catch (const std::exception&) {
+            stand = false;
+        }
+        co_await stop_if_cancelled();
+        co_return !stand;
+    }
+    /// The state of a call's tags before anybody is asked; null when the store cannot tell, so that
+    /// the answer cannot be kept.
+    static task<std::optional<std::vector<tag_mark>>> tags_of(std::shared_ptr<cache_core> core,
+                                                              request ask, limit until) {
+        std::optional<std::vector<tag_mark>> marks;
+        try {
+            marks = co_await tag_register<Backend>::read(core->tags_, ask.options().tags(), until);
+        } catch (const std::exception&) {
+        }
+        co_await stop_if_cancelled();
+        co_return marks;
     }
     /// Stores an answer; the claim is let go of when newcomers find it in the store.
     static task<void> file(std::shared_ptr<cache_core> core, key128 key,
@@ -186,6 +219,7 @@ private:
     }
 
     const cache_policy policy_;
+    const std::shared_ptr<tag_register<Backend>> tags_;
     std::mutex mutex_;
     std::unordered_set<key128> refreshing_;
 };
@@ -215,11 +249,12 @@ template <class Backend>
 class answer_recorder final : public stream_tap {
 public:
     answer_recorder(std::shared_ptr<cache_core<Backend>> core, const key128& key, request ask,
-                    const response_head& head)
+                    const response_head& head, std::vector<tag_mark> tags)
         : core_(std::move(core)),
           key_(key),
           ask_(std::move(ask)),
           head_(head),
+          tags_(std::move(tags)),
           recorded_(core_->max_entry_bytes()) {}
 
     void on_event(const event& one) override {
@@ -243,7 +278,7 @@ public:
 
 private:
     void store(const std::shared_ptr<answer_claim>& claim) {
-        auto kept = core_->entry(ask_, head_, recorded_);
+        auto kept = core_->entry(ask_, head_, recorded_, std::move(tags_));
         if constexpr (instant_cache_backend<Backend>) {
             core_->store.try_put(key_, std::move(kept), core_->time.now());
         } else if (const auto& link = ask_.options().link) {
@@ -256,6 +291,7 @@ private:
     key128 key_;
     request ask_;
     response_head head_;
+    std::vector<tag_mark> tags_;
     answer_recording recorded_;
 };
 

@@ -24,15 +24,18 @@ namespace llmkit {
 class memory_cache {
 public:
     static constexpr std::size_t default_max_bytes = std::size_t{256} << 20;
+    /// Tags, beside the answers, some 600 bytes each. Of further ones the answers are asked for
+    /// again sooner than they had to.
+    static constexpr std::size_t most_tags_kept = 16'384;
 
     /// `max_entries` of 0 keeps nothing.
     explicit memory_cache(std::size_t max_entries, std::size_t max_bytes = default_max_bytes)
-        : store_(std::make_shared<store>(max_entries, max_bytes)) {}
+        : shared_(std::make_shared<both>(max_entries, max_bytes)) {}
 
     std::string_view name() const { return "memory"; }
 
     cache_hit try_find(key128 key, time_point now) const {
-        auto found = store_->find(key, now);
+        auto found = part(key).find(key, now);
         if (!found) return {};
         return cache_hit(std::move(found), name());
     }
@@ -40,7 +43,7 @@ public:
         if (!entry) return false;
         const std::size_t bytes = entry->weight();
         const duration left = entry->keep_until - now;
-        return store_->put(key, std::move(entry), bytes, now, left);
+        return part(key).put(key, std::move(entry), bytes, now, left);
     }
 
     task<result<cache_hit>> find(key128 key, time_point now, limit) const {
@@ -53,13 +56,27 @@ public:
     task<result<void>> erase(key128 key, limit) const { return erase_now(*this, key); }
 
     /// True when there was something to erase.
-    bool try_erase(key128 key) const { return store_->erase(key); }
-    void clear() const { store_->clear(); }
+    bool try_erase(key128 key) const { return part(key).erase(key); }
+    void clear() const {
+        shared_->answers.clear();
+        shared_->tags.clear();
+    }
     /// Entries, bytes, hits, misses, evictions, expirations.
-    detail::s3fifo_stats stats() const { return store_->stats(); }
+    detail::s3fifo_stats stats() const { return shared_->answers.stats(); }
 
 private:
     using store = detail::s3fifo<key128, cache_entry>;
+
+    // Tags stand apart: answers that pass by once must not push them out, and all theirs with them.
+    struct both {
+        both(std::size_t entries, std::size_t bytes)
+            : answers(entries, bytes), tags(entries == 0 ? 0 : most_tags_kept) {}
+        store answers;
+        store tags;
+    };
+    store& part(const key128& key) const {
+        return is_tag_key(key) ? shared_->tags : shared_->answers;
+    }
 
     static task<result<cache_hit>> found_now(memory_cache self, key128 key, time_point now) {
         co_return self.try_find(key, now);
@@ -74,7 +91,7 @@ private:
         co_return result<void>();
     }
 
-    std::shared_ptr<store> store_;
+    std::shared_ptr<both> shared_;
 };
 
 static_assert(instant_cache_backend<memory_cache>);

@@ -49,10 +49,11 @@ public:
     task<result<cache_hit>> find(key128 key, time_point now, limit until) const {
         return found(owner_->store, key, now, until);
     }
-    /// Leaves the entry to the writer. No error: what cannot be written is counted.
+    /// Leaves the entry to the writer, and waits for it only with that of a tag. No error: what
+    /// cannot be written is counted.
     task<result<void>> put(key128 key, std::shared_ptr<const cache_entry> entry, time_point now,
-                           limit) const {
-        return kept(owner_->store, key, std::move(entry), now);
+                           limit until) const {
+        return kept(owner_->store, key, std::move(entry), now, until);
     }
     /// Ends when the entry is no longer in the file.
     task<result<void>> erase(key128 key, limit until) const {
@@ -113,13 +114,15 @@ private:
         co_return asked->hit;
     }
     static task<result<void>> kept(std::shared_ptr<store> in, key128 key,
-                                   std::shared_ptr<const cache_entry> entry, time_point now) {
+                                   std::shared_ptr<const cache_entry> entry, time_point now,
+                                   limit until) {
         const executor here = co_await asio::this_coro::executor;
         const clock_handle time(here);
         if (entry)
             in->put(key, std::move(entry), detail::file_time::of(time, now),
                     detail::in_real_time(time));
-        co_return result<void>();
+        if (!is_tag_key(key)) co_return result<void>();
+        co_return co_await written(in, key128(), false, until);  // other processes go by it
     }
     static task<result<void>> written(std::shared_ptr<store> in, key128 key, bool erasing,
                                       limit until) {

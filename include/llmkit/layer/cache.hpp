@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <llmkit/cache/answers.hpp>
 #include <llmkit/cache/backend.hpp>
@@ -48,14 +50,21 @@ private:
         }
         const key128 key = detail::question_key(ask, self->origin, self->rules);
         cache_hit hit;
+        limit until;
+        const bool tagged = !ask.options().tags().empty();
+        if (tagged || !instant_cache_backend<Backend>) until = self->store_limit(ask);
         if (mode != cache_mode::refresh) {
             if constexpr (instant_cache_backend<Backend>) {
                 hit = self->store.try_find(key, self->time.now());
             } else {
-                hit = co_await core::look_up(self, key, self->store_limit(ask));
+                hit = co_await core::look_up(self, key, until);
             }
             // A key is only a hash, and a store may be wrong.
             if (hit && !self->answers(*hit.entry(), ask)) hit = cache_hit();
+            if (hit && (tagged || !hit.entry()->tags.empty())) {
+                const bool gone = co_await core::invalidated(self, hit.entry(), ask, until);
+                if (gone) hit = cache_hit();
+            }
         }
         if (hit) {
             const age how_old = self->age_of(*hit.entry(), self->time.now());
@@ -70,13 +79,19 @@ private:
             }
         }
         if (mode == cache_mode::only_if_cached) co_return not_cached();
-        co_return co_await fetch(std::move(self), key, std::move(ask), std::move(hit));
+        co_return co_await fetch(std::move(self), key, std::move(ask), std::move(hit), until);
     }
 
     /// Asks, and records what comes. `old` may stand in for a failure.
     static task<result<response>> fetch(std::shared_ptr<core> self, key128 key, request ask,
-                                        cache_hit old) {
+                                        cache_hit old, limit until) {
         request onward = ask;
+        // Before anybody is asked: what is invalidated from here on is not given again.
+        std::optional<std::vector<tag_mark>> tags(std::in_place);
+        if (!ask.options().tags().empty()) {
+            tags = co_await core::tags_of(self, ask, until);
+            if (tags) onward.options().tag_state = detail::state_of(*tags);
+        }
         // What is stored should know what it cost; who did not ask does not see it.
         const bool metering = ask.options().streamed && !ask.options().metered;
         if (metering) onward.options().metered = true;
@@ -104,9 +119,9 @@ private:
         }
         if (!answer) co_return answer;
         if (metering) answer->events().hide_injected();
-        if (self->keeps(answer->head())) {
-            answer->events().attach(
-                detail::answer_recorder<Backend>(self, key, std::move(ask), answer->head()));
+        if (tags && self->keeps(answer->head())) {
+            answer->events().attach(detail::answer_recorder<Backend>(
+                self, key, std::move(ask), answer->head(), std::move(*tags)));
         }
         co_return answer;
     }
@@ -144,7 +159,8 @@ private:
     }
     static task<void> refresh(std::shared_ptr<core> self, key128 key, request ask, refresh_turn) {
         const auto link = ask.options().link;
-        auto answer = co_await fetch(self, key, std::move(ask), cache_hit());
+        const limit until = self->store_limit(ask);
+        auto answer = co_await fetch(self, key, std::move(ask), cache_hit(), until);
         if (!answer) co_return;
         auto& events = answer->events();
         for (bool more = true; more;) {
