@@ -31,7 +31,7 @@ using answer = result<resp_value>;
 
 std::shared_ptr<links> links_to(unsigned short port, store_policy policy = {}) {
     detail::store_greeting<resp_value> first;
-    first.text = resp_command({"PING"});
+    first.text = resp_command("PING");
     first.replies = 1;
     first.judge = [](const resp_value& said) -> std::optional<error> {
         if (said.says("PONG")) return std::nullopt;
@@ -62,12 +62,12 @@ void echo(store_peer& peer) {
 struct user {
     explicit user(std::shared_ptr<links> with) : store(std::move(with)) {}
     answer ask(const std::string& word, duration span = 30s) {
-        return loop.wait(links::ask(store, resp_command({"ECHO", word}), within(span)));
+        return loop.wait(links::ask(store, resp_command("ECHO", word), within(span)));
     }
     /// Begins to ask; the future has the answer.
     std::future<answer> begin(const std::string& word, duration span = 30s) {
         return asio::co_spawn(loop.get_executor(),
-                              links::ask(store, resp_command({"ECHO", word}), within(span)),
+                              links::ask(store, resp_command("ECHO", word), within(span)),
                               asio::use_future);
     }
     std::shared_ptr<links> store;
@@ -112,7 +112,7 @@ TEST_CASE("commands of many threads on one context share one connection", "[stor
                          std::atomic<int>& good) -> task<void> {
         for (int i = 0; i < 50; ++i) {
             const std::string word = std::to_string(from * 1000 + i);
-            std::string command = resp_command({"ECHO", word});
+            std::string command = resp_command("ECHO", word);
             auto got = co_await links::ask(with, std::move(command), within(60s));
             if (got && got->text() == word) ++good;
         }
@@ -173,7 +173,7 @@ TEST_CASE("a caller is cancelled at once wherever his command is", "[store_links
     asio::cancellation_signal stop;
     std::promise<bool> cancelled;
     asio::co_spawn(one.loop.get_executor(),
-                   links::ask(one.store, resp_command({"ECHO", "x"}), limit()),
+                   links::ask(one.store, resp_command("ECHO", "x"), limit()),
                    asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr why, answer) {
                        cancelled.set_value(why != nullptr);
                    }));
@@ -376,7 +376,7 @@ TEST_CASE("a store outlives the io_contexts that used it, whatever was going on 
     user three(store);
     CHECK(text(three.ask("b")) == "b");
     asio::io_context other;
-    auto got = asio::co_spawn(other, links::ask(store, resp_command({"ECHO", "c"}), within(30s)),
+    auto got = asio::co_spawn(other, links::ask(store, resp_command("ECHO", "c"), within(30s)),
                               asio::use_future);
     other.run();  // ends by itself: nothing is pending on an idle connection
     CHECK(text(got.get()) == "c");
@@ -386,7 +386,7 @@ TEST_CASE("a store on another machine is not asked in virtual time", "[store_lin
     simulation::world world;
     const auto store = links_to(1);
     std::optional<answer> got;
-    asio::co_spawn(world.get_executor(), links::ask(store, resp_command({"PING"}), limit()),
+    asio::co_spawn(world.get_executor(), links::ask(store, resp_command("PING"), limit()),
                    [&](std::exception_ptr, answer reply) { got = std::move(reply); });
     world.run_for(1s);
     REQUIRE(got);

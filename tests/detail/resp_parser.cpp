@@ -169,14 +169,13 @@ TEST_CASE("no reply takes more than its bounds allow", "[resp]") {
 }
 
 TEST_CASE("a command is an array of texts in which any byte may stand", "[resp]") {
-    std::string sent;
-    resp_write(sent, {"SET", std::string_view("a\r\n\0b", 5), ""});
-    CHECK(sent == std::string("*3\r\n$3\r\nSET\r\n$5\r\na\r\n\0b\r\n$0\r\n\r\n", 30));
+    CHECK(resp_command("SET", std::string_view("a\r\n\0b", 5), "") ==
+          std::string("*3\r\n$3\r\nSET\r\n$5\r\na\r\n\0b\r\n$0\r\n\r\n", 30));
+    CHECK(resp_command("EXPIRE", std::string("k"), -15) ==
+          "*3\r\n$6\r\nEXPIRE\r\n$1\r\nk\r\n$3\r\n-15\r\n");
     const std::vector<std::string> words{"GET", "k"};
-    std::string again;
-    resp_write_words(again, words);
-    CHECK(again == resp_command({"GET", "k"}));
-    CHECK(read(again) == "[\"GET\" \"k\"] ");
+    CHECK(resp_command_of(words) == resp_command("GET", "k"));
+    CHECK(read(resp_command_of(words)) == "[\"GET\" \"k\"] ");
 }
 
 }  // namespace test_detail_resp_parser

@@ -20,7 +20,7 @@ namespace llmkit::detail {
 /// Connections to one server: `store_policy::connections` in each io_context that asks it.
 ///
 ///     auto redis = std::make_shared<store_links<resp_parser>>(site, encryption());
-///     auto reply = co_await redis->ask(redis, resp_command({"GET", key}), until);
+///     auto reply = co_await redis->ask(redis, resp_command("GET", key), until);
 ///
 /// Made without a context, because a store is a handle like any other: the callers' context is the
 /// one that its connections live on. When that ends, they do. Thread-safe. Not in virtual time.
