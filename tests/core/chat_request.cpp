@@ -67,6 +67,17 @@ TEST_CASE("what is set twice is sent once, the last time", "[chat_request]") {
     CHECK(json::parse(body)["temperature"] == 0);
 }
 
+TEST_CASE("a field set again keeps its place, whatever its length", "[chat_request]") {
+    chat_request ask("m");
+    ask.user("Hi").temperature(0.25).seed(7).set("user", "u");
+    ask.temperature(1).set("model", "a-longer-model").set("seed", 12345);
+    CHECK(ask.body() == R"({"model":"a-longer-model","messages":[{"role":"user","content":"Hi"}],)"
+                        R"("temperature":1,"seed":12345,"user":"u"})");
+    ask.set("model", "n").set("user", "someone else");
+    CHECK(ask.body() == R"({"model":"n","messages":[{"role":"user","content":"Hi"}],)"
+                        R"("temperature":1,"seed":12345,"user":"someone else"})");
+}
+
 TEST_CASE("text that is not UTF-8 never makes a body invalid", "[chat_request]") {
     const auto body = json::parse(chat_request("m").user("a\xff\xc3z").body());
     CHECK(body["messages"][0]["content"] == "a\uFFFD\uFFFDz");

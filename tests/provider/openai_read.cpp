@@ -346,7 +346,7 @@ TEST_CASE("answers and chunks are read as nlohmann's DOM would be, or refused as
           "[openai_read]") {
     answer_generator generate(2026);
     openai_chunks chunks;  // whose reader also sees each after all others
-    int refused = 0, compared = 0;
+    int refused = 0, compared = 0, plain = 0;
     for (int i = 0; i < 50'000; ++i) {
         const std::string text = generate.answer();
         const parsed expected = parse(text);
@@ -370,12 +370,15 @@ TEST_CASE("answers and chunks are read as nlohmann's DOM would be, or refused as
         meant.text_at = facts.text_at;
         meant.text_size = facts.text_size;
         meant.text_escaped = facts.text_escaped;
+        meant.plain = facts.plain;
+        plain += facts.plain ? 1 : 0;
         REQUIRE(facts == meant);
         check_completion(text, *expected.value, facts);
         check_pieces(text, *expected.value);
     }
     CHECK(refused > 5000);
     CHECK(compared > 12'000);
+    CHECK(plain > 500);
 }
 
 TEST_CASE("of a member that stands twice the last one counts, as with most parsers",

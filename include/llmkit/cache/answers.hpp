@@ -114,7 +114,7 @@ public:
     std::shared_ptr<const cache_entry> entry(const request& ask, const response_head& head,
                                              answer_recording& recorded,
                                              std::vector<tag_mark> tags) const {
-        auto made = std::make_shared<cache_entry>();
+        auto made = make_pooled<cache_entry>();
         made->operation = ask.operation();
         made->canonical = ask.shared_canonical(rules.fields);
         made->tenant = ask.options().tenant();

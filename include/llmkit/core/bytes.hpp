@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include <llmkit/detail/pooled.hpp>
+
 namespace llmkit {
 
 /// A reference-counted, immutable run of bytes. Copies and slices share one buffer.
@@ -17,7 +19,7 @@ public:
     bytes() = default;
     /// Takes the text over; nothing is copied but the string's own move.
     explicit bytes(std::string text) {
-        auto owner = std::make_shared<const std::string>(std::move(text));
+        auto owner = detail::make_pooled<std::string>(std::move(text));
         view_ = *owner;
         owner_ = std::move(owner);
     }

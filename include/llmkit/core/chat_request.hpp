@@ -31,7 +31,8 @@ namespace llmkit {
 class chat_request : public call_builder<chat_request> {
 public:
     explicit chat_request(std::string model) {
-        fields_.reserve(4);
+        fields_.reserve(96);
+        places_.reserve(4);
         write("model", std::string_view(model));
     }
 
@@ -169,7 +170,7 @@ public:
     }
     /// Any other top-level field, as JSON text. A body that is no JSON is refused when it is sent.
     chat_request& set_json(std::string_view field, std::string_view json) & {
-        return put(field, std::string(json));
+        return put(field, json);
     }
     chat_request&& set_json(std::string_view field, std::string_view json) && {
         return std::move(set_json(field, json));
@@ -177,33 +178,34 @@ public:
 
     /// The body as it will be sent.
     std::string body() const {
-        std::size_t size = messages_.size() + tools_.size() + 32;
-        for (const auto& [name, value] : fields_) size += name.size() + value.size() + 4;
+        const std::size_t model = places_.front().size;
         std::string out;
-        out.reserve(size);
+        out.reserve(fields_.size() + messages_.size() + tools_.size() + 32);
         out += '{';
-        for (const auto& [name, value] : fields_) {
-            if (out.size() > 1) out += ',';
-            detail::write_json(out, std::string_view(name));
-            out += ':';
-            out += value;
-            if (name == "model" && !messages_.empty())
-                out.append(",\"messages\":[").append(messages_) += ']';
-        }
+        out.append(fields_, 0, model);
+        if (!messages_.empty()) out.append(",\"messages\":[").append(messages_) += ']';
+        out.append(fields_, model);
         if (!tools_.empty()) out.append(",\"tools\":[").append(tools_) += ']';
         out += '}';
         return out;
     }
     /// The request that a service takes.
-    request to_request() const {
-        request made("chat/completions", body());
-        made.options() = options();
-        return made;
-    }
+    request to_request() const { return request("chat/completions", body(), options()); }
 
 private:
+    /// Of a field in `fields_`: `,"name":value`, the first one without the comma.
+    struct place {
+        std::size_t at;
+        std::size_t name_size;
+        std::size_t size;
+    };
+
     std::string& next_message() {
-        if (!messages_.empty()) messages_ += ',';
+        if (messages_.empty()) {
+            messages_.reserve(480);
+        } else {
+            messages_ += ',';
+        }
         return messages_;
     }
     chat_request& say(std::string_view role, std::string_view text) {
@@ -227,19 +229,46 @@ private:
     }
     template <class Value>
     chat_request& write(std::string_view field, Value value) {
-        std::string text;
-        detail::write_json(text, value);
-        return put(field, std::move(text));
+        return put(field, [&] { detail::write_json(fields_, value); });
     }
-    chat_request& put(std::string_view field, std::string json) {
-        for (auto& [name, value] : fields_) {
-            if (name == field) return value = std::move(json), *this;
+    chat_request& put(std::string_view field, std::string_view json) {
+        return put(field, [&] { fields_ += json; });
+    }
+    template <class Write>
+        requires std::invocable<Write&>
+    chat_request& put(std::string_view field, Write write_value) {
+        place fresh{fields_.size(), 0, 0};
+        if (!places_.empty()) fields_ += ',';
+        detail::write_json(fields_, field);
+        fresh.name_size = fields_.size() - fresh.at;
+        fields_ += ':';
+        write_value();
+        fresh.size = fields_.size() - fresh.at;
+        for (std::size_t i = 0; i < places_.size(); ++i) {
+            if (name_of(places_[i]) == name_of(fresh)) return replace(i, fresh), *this;
         }
-        fields_.emplace_back(field, std::move(json));
+        places_.push_back(fresh);
         return *this;
     }
+    std::string_view name_of(const place& of) const {
+        const std::size_t comma = of.at == 0 ? 0 : 1;
+        return std::string_view(fields_).substr(of.at + comma, of.name_size - comma);
+    }
+    /// The last field takes the place of an older one of its name.
+    void replace(std::size_t which, const place& last) {
+        place& old = places_[which];
+        const std::size_t without = old.at == 0 ? 1 : 0;  // the comma
+        const std::string text = fields_.substr(last.at + without);
+        fields_.resize(last.at);
+        fields_.replace(old.at, old.size, text);
+        for (std::size_t i = which + 1; i < places_.size(); ++i) {
+            places_[i].at += text.size() - old.size;  // modulo 2⁶⁴ where it shrinks
+        }
+        old.size = text.size();
+    }
 
-    std::vector<std::pair<std::string, std::string>> fields_;  // "model" is the first
+    std::string fields_;
+    std::vector<place> places_;  // in fields_; "model" is the first
     std::string messages_;
     std::string tools_;
 };
@@ -269,11 +298,7 @@ public:
         if (dimensions_ > 0) out += ",\"dimensions\":" + std::to_string(dimensions_);
         return out + '}';
     }
-    request to_request() const {
-        request made("embeddings", body());
-        made.options() = options();
-        return made;
-    }
+    request to_request() const { return request("embeddings", body(), options()); }
 
 private:
     std::string model_;

@@ -54,6 +54,7 @@ struct event_facts {
     bool error = false;      ///< an error that came inside a 200 answer
     finish_reason finish = finish_reason::none;
     bool text_escaped = false;
+    bool plain = false;  ///< a whole answer of which a reader wants no more than that text
     std::uint32_t text_at = 0;
     std::uint32_t text_size = 0;
     token_usage usage;

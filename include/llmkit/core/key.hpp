@@ -30,13 +30,18 @@ struct key128 {
 };
 
 /// 32 lower-case hexadecimal digits.
-inline std::string to_hex(const key128& key) {
-    static constexpr std::string_view digits = "0123456789abcdef";
-    std::string out;
-    out.reserve(32);
-    for (const std::uint64_t half : {key.high, key.low})
-        for (int shift = 60; shift >= 0; shift -= 4) out += digits[(half >> shift) & 15U];
+constexpr std::array<char, 32> hex_digits(const key128& key) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::array<char, 32> out{};
+    for (unsigned i = 0; i < 16; ++i) {
+        out[i] = digits[(key.high >> (60 - 4 * i)) & 15U];
+        out[16 + i] = digits[(key.low >> (60 - 4 * i)) & 15U];
+    }
     return out;
+}
+inline std::string to_hex(const key128& key) {
+    const auto digits = hex_digits(key);
+    return {digits.data(), digits.size()};
 }
 
 /// XXH3's 128 bits of `bytes`; the same on every machine. Fast and well spread, but no defence

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <llmkit/core/error_kind.hpp>
+#include <llmkit/detail/pooled.hpp>
 
 namespace llmkit {
 
@@ -20,20 +21,25 @@ using duration = std::chrono::steady_clock::duration;
 class attempt {
 public:
     attempt(std::string upstream, time_point began, duration took, int status, error_kind failure)
+        : attempt(std::make_shared<const std::string>(std::move(upstream)), began, took, status,
+                  failure) {}
+    /// The same, for a provider that names itself once. Precondition: not null.
+    attempt(std::shared_ptr<const std::string> upstream, time_point began, duration took,
+            int status, error_kind failure)
         : upstream_(std::move(upstream)),
           began_(began),
           took_(took),
           status_(status),
           failure_(failure) {}
 
-    const std::string& upstream() const { return upstream_; }  ///< provider and base URL
+    const std::string& upstream() const { return *upstream_; }  ///< provider and base URL
     time_point began() const { return began_; }
     duration took() const { return took_; }  ///< until the head of the answer, or the failure
     int status() const { return status_; }   ///< HTTP status, 0 when none came
     error_kind failure() const { return failure_; }  ///< `unset` when the head was fine
 
 private:
-    std::string upstream_;
+    std::shared_ptr<const std::string> upstream_;
     time_point began_;
     duration took_;
     int status_;
@@ -67,7 +73,7 @@ struct trail::node {
 
 inline trail trail::with(attempt made) const {
     trail longer;
-    longer.node_ = std::make_shared<const node>(std::move(made), *this);
+    longer.node_ = detail::make_pooled<node>(std::move(made), *this);
     return longer;
 }
 inline std::size_t trail::size() const { return node_ ? node_->count : 0; }

@@ -14,6 +14,7 @@
 #include <llmkit/core/key.hpp>
 #include <llmkit/detail/copy_on_write.hpp>
 #include <llmkit/detail/once.hpp>
+#include <llmkit/detail/pooled.hpp>
 
 namespace llmkit {
 
@@ -35,7 +36,11 @@ class request {
 public:
     request() : request(std::string(), std::string()) {}
     request(std::string operation, std::string body)
-        : content_(std::make_shared<content>(std::move(operation), bytes(std::move(body)))) {}
+        : content_(detail::make_pooled<content>(std::move(operation), bytes(std::move(body)))) {}
+    request(std::string operation, std::string body, const call_options& options)
+        : request(std::move(operation), std::move(body)) {
+        options_ = detail::copy_on_write<call_options>(options);
+    }
     request(std::string operation, const char* body)
         : request(std::move(operation), std::string(body)) {}
     request(std::string operation, const nlohmann::json& body)
@@ -62,7 +67,7 @@ public:
     /// The same call with another body.
     request with_body(std::string body) const {
         request other = *this;
-        other.content_ = std::make_shared<content>(operation(), bytes(std::move(body)));
+        other.content_ = detail::make_pooled<content>(operation(), bytes(std::move(body)));
         return other;
     }
 

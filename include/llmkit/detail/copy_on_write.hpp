@@ -16,6 +16,7 @@ template <class T>
 class copy_on_write {
 public:
     copy_on_write() = default;
+    explicit copy_on_write(const T& value) : block_(make(value)) {}
     copy_on_write(const copy_on_write& other) noexcept : block_(other.block_) {
         if (block_) block_->users.fetch_add(1, std::memory_order_relaxed);
     }

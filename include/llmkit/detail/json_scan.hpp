@@ -166,6 +166,9 @@ public:
         return true;
     }
 
+    /// Enough was read: every further call returns false, and nothing more is validated.
+    void stop() { fail(); }
+
     /// Takes any value.
     bool skip() {
         if (!ok_ || done_ || p_ == end_) return fail();

@@ -29,6 +29,8 @@ public:
         scan_.members([&](json_string key) {
             if (key == "choices") {
                 scan_.elements([&] { choice(); });
+            } else if (key == "id") {
+                ++ids_;
             } else if (key == "usage") {
                 usage();
             } else if (key == "error") {
@@ -39,27 +41,35 @@ public:
             } else if (key == "model") {
                 model_ = {};
                 scan_.read(model_);
+                ++models_;
             } else if (key == "obfuscation") {
                 json_string letters;
                 if (scan_.read(letters)) padding_ = letters.raw;
             }
         });
+        facts_.plain = facts_.text_size != 0 && !facts_.tool_call && choices_ == 1 && texts_ == 1 &&
+                       ids_ <= 1 && models_ <= 1;
         return scan_.finish();
     }
 
 private:
     void choice() {
         text_ = {};
+        ++choices_;
         std::int64_t index = 0;
         scan_.members([&](json_string key) {
-            if (key == "delta" || key == "message") {
+            if (key == "message") {
                 message();
+            } else if (key == "delta") {
+                message();
+                texts_ += 2;
             } else if (key == "finish_reason") {
                 finish();
             } else if (key == "index") {
                 scan_.read(index);
             } else if (key == "text") {
                 spoken(&text_);  // the older completions API
+                texts_ += 2;
             }
         });
         if (index != 0 || text_.empty() || facts_.text_size != 0) return;
@@ -72,7 +82,11 @@ private:
         scan_.members([&](json_string key) {
             if (key == "content") {
                 spoken(&text_);
-            } else if (key == "refusal" || key == "reasoning_content" || key == "reasoning") {
+                ++texts_;
+            } else if (key == "refusal") {
+                if (!scan_.read_null()) ++texts_;
+                spoken(nullptr);
+            } else if (key == "reasoning_content" || key == "reasoning") {
                 spoken(nullptr);
             } else if (key == "tool_calls") {
                 scan_.elements([&] { facts_.tool_call = true; });
@@ -143,6 +157,11 @@ private:
     json_string text_;  // of the choice that is being read
     json_string model_;
     std::string_view padding_;
+    // For `plain`: there is one choice, which says one thing, and nothing is there twice.
+    int choices_ = 0;
+    int texts_ = 0;
+    int ids_ = 0;
+    int models_ = 0;
 };
 
 /// Whether an event's data is `[DONE]`.

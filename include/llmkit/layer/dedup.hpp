@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -127,7 +128,10 @@ private:
 
     const dedup_policy policy_;
     mutable std::mutex mutex_;
-    std::unordered_map<key128, entry> flights_;
+    // A node from the pool: every call adds one and takes it out.
+    std::unordered_map<key128, entry, std::hash<key128>, std::equal_to<>,
+                       pool_allocator<std::pair<const key128, entry>>>
+        flights_;
     std::uint64_t flown_ = 0;
 };
 

@@ -119,8 +119,8 @@ public:
 private:
     void record(error_kind failure) {
         const duration took = status_ != 0 ? took_ : time_.now() - began_;
-        came_by_.attempts =
-            ask_.options().attempts.with(attempt(setup_->origin(), began_, took, status_, failure));
+        came_by_.attempts = ask_.options().attempts.with(
+            attempt(setup_->shared_origin(), began_, took, status_, failure));
     }
     secrets hidden() const { return setup_->hidden(ask_, key_); }
 

@@ -86,6 +86,12 @@ public:
     bool run(completion& into) {
         const bool told = facts_.usage.known || facts_.finish != finish_reason::none;
         if (!told && !scan_openai_body(body_, facts_)) return false;
+        into.set_finish(facts_.finish);
+        into.set_usage(facts_.usage);
+        if (facts_.plain && std::size_t{facts_.text_at} + facts_.text_size <= body_.size()) {
+            plain(into);
+            return true;
+        }
         bool any = false;
         scan_.members([&](json_string key) {
             json_string text;
@@ -99,12 +105,27 @@ public:
                 if (scan_.read(text)) into.set_id(text.str());
             }
         });
-        into.set_finish(facts_.finish);
-        into.set_usage(facts_.usage);
         return scan_.finish() && any;
     }
 
 private:
+    /// The answer was scanned and is well-formed, the place of its text is known.
+    void plain(completion& into) {
+        json_string{body_.substr(facts_.text_at, facts_.text_size), facts_.text_escaped}.append_to(
+            into.mutable_text());
+        int missing = 2;
+        scan_.members([&](json_string key) {
+            json_string text;
+            if (key == "model") {
+                if (scan_.read(text)) into.set_model(text.str());
+                --missing;
+            } else if (key == "id") {
+                if (scan_.read(text)) into.set_id(text.str());
+                --missing;
+            }
+            if (missing == 0) scan_.stop();
+        });
+    }
     void choice(completion& into) {
         scan_.members([&](json_string key) {
             if (key == "message") {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,7 +67,8 @@ public:
         std::string why;
         base_ = url::parse(base, why);
         if (!base_) problem_ = fmt::format("{} cannot be used: {}", named_by, why);
-        origin_ = base_ ? "openai " + base_->origin() + base_->path() : "openai";
+        origin_ = std::make_shared<const std::string>(
+            base_ ? "openai " + base_->origin() + base_->path() : "openai");
         for (const char* known : {"chat/completions", "completions", "embeddings"}) {
             if (auto target = base_ ? base_->join(known, why) : std::nullopt) {
                 routes_.emplace_back(known, std::move(*target));
@@ -82,7 +84,8 @@ public:
         key_ = read_key(std::move(key));
     }
 
-    const std::string& origin() const { return origin_; }
+    const std::string& origin() const { return *origin_; }
+    const std::shared_ptr<const std::string>& shared_origin() const { return origin_; }
     const openai_options& options() const { return options_; }
 
     /// Everything that can be refused without asking anybody is refused here.
@@ -221,7 +224,8 @@ private:
         if (!options.idempotency_key().empty()) {
             fields.add("Idempotency-Key", options.idempotency_key());
         } else if (options.attempt_key != key128()) {
-            fields.add("Idempotency-Key", to_hex(options.attempt_key));
+            const auto digits = hex_digits(options.attempt_key);
+            fields.add("Idempotency-Key", {digits.data(), digits.size()});
         }
         for (const auto* more : {&options_.headers(), &options.headers()}) {
             for (const auto& [name, value] : *more) fields.remove(name);
@@ -246,7 +250,8 @@ private:
     openai_options options_;
     std::optional<url> base_;
     std::vector<std::pair<std::string, url>> routes_;  // of the operations whose answers are known
-    std::string problem_, origin_;
+    std::string problem_;
+    std::shared_ptr<const std::string> origin_;
     sent_key key_;
     bool no_key_ = false;
 };
