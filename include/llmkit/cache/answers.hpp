@@ -22,6 +22,7 @@
 #include <llmkit/detail/answer_recording.hpp>
 #include <llmkit/detail/question.hpp>
 #include <llmkit/detail/replay.hpp>
+#include <llmkit/detail/stop_if_cancelled.hpp>
 
 namespace llmkit {
 
@@ -50,12 +51,6 @@ static_assert(std::is_trivially_destructible_v<cache_policy>);
 
 namespace detail {
 
-/// A store may throw `operation_aborted` for reasons of its own; only the caller's counts.
-inline task<void> stop_if_cancelled() {
-    const auto state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none) throw_cancelled();
-}
-
 /// What a cache layer's calls, recorders and refreshers share.
 template <cache_backend Backend>
 class cache_core {
@@ -76,6 +71,13 @@ public:
         return kept.canonical.view() == ask.canonical(rules.fields) &&
                kept.operation == ask.operation() && kept.tenant == ask.options().tenant() &&
                kept.origin == origin && kept.headers == headers_key(ask, rules);
+    }
+    /// A key is only a hash, and a store may be wrong.
+    bool answers(const cache_hit& found, const request& ask) const {
+        return found && answers(*found.entry(), ask);
+    }
+    static bool tagged(const cache_hit& found, const request& ask) {
+        return found && (!found.entry()->tags.empty() || !ask.options().tags().empty());
     }
     enum class age : std::uint8_t { fresh, refreshing, for_errors, gone };
     age age_of(const cache_entry& kept, time_point now) const {
@@ -144,15 +146,37 @@ public:
         return ask.wait_limit(time.now(), policy_.store_limit);
     }
 
-    /// Asks the store; a store that fails has nothing.
-    static task<cache_hit> look_up(std::shared_ptr<cache_core> core, key128 key, limit until) {
+    /// What the store has at hand, without a coroutine.
+    cache_hit at_hand(const key128& key) const {
+        if constexpr (instant_cache_backend<Backend> || front_cache_backend<Backend>) {
+            return store.try_find(key, time.now());
+        }
+        return cache_hit();
+    }
+    bool fresh(const cache_hit& hit) const {
+        return hit && age_of(*hit.entry(), time.now()) == age::fresh;
+    }
+    /// Asks the store for what is not at hand; a store that fails has nothing, nor has one that
+    /// gives another's answer, or one that was invalidated.
+    static task<cache_hit> look_up(std::shared_ptr<cache_core> core, key128 key, request ask,
+                                   limit until) {
         cache_hit hit;
         try {
-            auto found = co_await core->store.find(key, core->time.now(), until);
+            result<cache_hit> found;
+            if constexpr (front_cache_backend<Backend>) {
+                found = co_await core->store.find_further(key, core->time.now(), until);
+            } else {
+                found = co_await core->store.find(key, core->time.now(), until);
+            }
             if (found) hit = std::move(*found);
         } catch (const std::exception&) {
         }
         co_await stop_if_cancelled();
+        if (!core->answers(hit, ask)) hit = cache_hit();
+        if (tagged(hit, ask)) {
+            const bool gone = co_await invalidated(core, hit.entry(), ask, until);
+            if (gone) hit = cache_hit();
+        }
         co_return hit;
     }
     /// Whether an answer was invalidated, or lacks a tag that the call names.
@@ -193,6 +217,12 @@ public:
         } catch (const std::exception&) {
         }
         claim.reset();
+        // So that a pipeline that is closed waits for it.
+        if constexpr (write_behind_backend<Backend>) {
+            limit no_longer;
+            no_longer.until = after(core->time.now(), std::chrono::seconds(5));
+            co_await core->store.written(no_longer);
+        }
     }
 
     /// True for the one who may refresh this entry; he says when he has done.

@@ -25,6 +25,10 @@ public:
     const std::shared_ptr<const cache_entry>& entry() const { return entry_; }
     /// "memory", "redis": lives as long as the program, because answers carry it.
     std::string_view level() const { return level_; }
+    /// An answer is fresher than none.
+    bool fresher_than(const cache_hit& other) const {
+        return entry_ && (!other.entry_ || entry_->fresh_until > other.entry_->fresh_until);
+    }
 
 private:
     std::shared_ptr<const cache_entry> entry_;
@@ -71,5 +75,21 @@ concept instant_cache_backend =
         { store.try_find(key, now) } -> std::same_as<cache_hit>;
         { store.try_put(key, std::move(entry), now) } -> std::same_as<bool>;
     };
+
+/// A store that has some of its answers at hand: `try_find` gives such a one at once, and then a
+/// hit needs no coroutine; `find_further` looks where `try_find` does not.
+template <class B>
+concept front_cache_backend =
+    cache_backend<B> && requires(const B& store, key128 key, time_point now, limit until) {
+        { store.try_find(key, now) } -> std::same_as<cache_hit>;
+        { store.find_further(key, now, until) } -> std::same_as<task<result<cache_hit>>>;
+    };
+
+/// A store whose `put` returns before the entry is where it will stay. `written` ends when all is,
+/// or at its limit: a pipeline that is closed waits for it.
+template <class B>
+concept write_behind_backend = cache_backend<B> && requires(const B& store, limit until) {
+    { store.written(until) } -> std::same_as<task<void>>;
+};
 
 }  // namespace llmkit

@@ -54,16 +54,17 @@ private:
         const bool tagged = !ask.options().tags().empty();
         if (tagged || !instant_cache_backend<Backend>) until = self->store_limit(ask);
         if (mode != cache_mode::refresh) {
-            if constexpr (instant_cache_backend<Backend>) {
-                hit = self->store.try_find(key, self->time.now());
-            } else {
-                hit = co_await core::look_up(self, key, until);
-            }
-            // A key is only a hash, and a store may be wrong.
-            if (hit && !self->answers(*hit.entry(), ask)) hit = cache_hit();
-            if (hit && (tagged || !hit.entry()->tags.empty())) {
+            hit = self->at_hand(key);
+            if (!self->answers(hit, ask)) hit = cache_hit();
+            if (core::tagged(hit, ask)) {
                 const bool gone = co_await core::invalidated(self, hit.entry(), ask, until);
                 if (gone) hit = cache_hit();
+            }
+            if constexpr (!instant_cache_backend<Backend>) {
+                if (!self->fresh(hit)) {
+                    auto other = co_await core::look_up(self, key, ask, until);
+                    if (other.fresher_than(hit)) hit = std::move(other);
+                }
             }
         }
         if (hit) {
