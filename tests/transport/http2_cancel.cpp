@@ -69,6 +69,52 @@ TEST_CASE("an HTTP/2 call can be cancelled, and its context dropped, at every po
     }
 }
 
+namespace {
+
+/// Makes a call, and another one as soon as the first one has ended, be it by cancellation.
+task<void> call_twice(http_transport client, url where, bool& begun, std::shared_ptr<outcome> first,
+                      std::shared_ptr<outcome> second) {
+    begun = true;
+    try {
+        co_await fetch_into(client, get(where), first);
+    } catch (const asio::system_error&) {
+    }
+    co_await asio::this_coro::reset_cancellation_state();
+    co_await fetch_into(client, get(where), second);
+}
+
+/// Cancels the first call after so many events; false when it had ended before.
+bool follows_cancelled_after(int events) {
+    asio::io_context context;
+    http2_server server(context, pong);
+    const auto client = http2_client(context.get_executor());
+    std::string why;
+    const url where = url::parse(server.origin() + "/", why).value();
+    const auto first = std::make_shared<outcome>();
+    const auto second = std::make_shared<outcome>();
+    asio::cancellation_signal cancel;
+    bool begun = false;
+    asio::co_spawn(context, call_twice(client, where, begun, first, second),
+                   asio::bind_cancellation_slot(cancel.slot(), asio::detached));
+    while (!begun) context.run_one();
+    for (int i = 0; i < events && !first->done; ++i) context.run_one();
+    const bool in_time = !first->done;
+    if (in_time) cancel.emit(asio::cancellation_type::terminal);
+    INFO("after " << events << " events");
+    while (!second->done) REQUIRE(context.run_one_for(std::chrono::seconds(5)) > 0);
+    INFO((second->body ? "" : second->body.error().to_string()));
+    CHECK(second->well());
+    return in_time;
+}
+
+}  // namespace
+
+TEST_CASE("a call may follow one that was cancelled at any point", "[http2]") {
+    int events = 0;
+    while (follows_cancelled_after(events)) ++events;
+    CHECK(events > 3);
+}
+
 TEST_CASE("a transport may be dropped with HTTP/2 calls in flight", "[http2]") {
     desk held;
     bed here(held.handler());

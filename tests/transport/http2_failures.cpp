@@ -237,6 +237,31 @@ TEST_CASE("no connection and no address are one error for all who wait for it", 
     CHECK(here.client->connections().waiting == 0);
 }
 
+TEST_CASE("a call does not wait for a full connection that takes no more calls", "[http2]") {
+    desk held;
+    bed here(held.handler(), {}, http2(), 1);
+    auto holding = here.call();
+    REQUIRE(here.until([&] { return held.size() == 1; }));
+    here.settle();
+    const auto port = here.server->port();
+    here.server->shut();
+    auto waiting = here.call();
+    REQUIRE(here.until([&] { return here.client->connections().failed == 1; }));
+    here.settle();
+    CHECK_FALSE(waiting->done);  // the one that is there may have room again
+
+    here.server->open(port);
+    here.peer()->go_away(held.stream(0));
+    REQUIRE(here.until([&] { return held.size() == 2; }));
+    held.answer(1);
+    REQUIRE(here.done(waiting));
+    CHECK(waiting->well());
+    held.answer(0);
+    REQUIRE(here.done(holding));
+    CHECK(holding->well());
+    CHECK(here.idle(1));
+}
+
 TEST_CASE("idle connections are closed for age, for room, and with the transport", "[http2]") {
     bed here(pong, {.max_connections = 1});
     auto first = here.call();

@@ -262,6 +262,16 @@ public:
         for (auto& each : core_->peers) each->close();
         core_->peers.clear();
     }
+    /// Closes the door: what is connected stays so. `open` opens it again.
+    void shut() {
+        std::error_code ignored;
+        core_->door.close(ignored);
+    }
+    void open(std::uint16_t port) {
+        core_->door = asio::ip::tcp::acceptor(core_->door.get_executor(),
+                                              {asio::ip::address_v4::loopback(), port});
+        asio::co_spawn(core_->door.get_executor(), accept(core_), [](std::exception_ptr) {});
+    }
     std::uint16_t port() const { return core_->port; }
     std::string origin() const { return "http://127.0.0.1:" + std::to_string(port()); }
     /// The connections accepted so far, closed ones included.

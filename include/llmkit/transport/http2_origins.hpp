@@ -119,7 +119,9 @@ public:
         change(one, [&](origin&, const session_ptr&) { one.used -= std::min(one.used, count); });
     }
     void closing(http2_session& one) override {
-        change(one, [&](origin& at, const session_ptr&) { remove(at.live, one); });
+        change(one, [&](origin& at, const session_ptr&) {
+            if (remove(at.live, one)) at.hold_back = false;  // there is less to wait for
+        });
     }
     bool retire(http2_session& one) override {
         session_ptr kept;
