@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
+#include <thread>
 
 #include <asio/local/stream_protocol.hpp>
 
@@ -191,6 +193,40 @@ TEST_CASE("a Unix socket whose queue is full is tried again", "[dial]") {
     at.time->pass(10ms);
     CHECK(at.end().socket);
     ::unlink(path.c_str());
+}
+
+TEST_CASE("on several threads no address is taken before it has answered", "[dial]") {
+    asio::io_context context;
+    full_port hanging(context);
+    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    std::function<void()> accept = [&] {
+        acceptor.async_accept([&](std::error_code failed, const tcp::socket&) {
+            if (!failed) accept();
+        });
+    };
+    accept();
+    constexpr int all = 2000;
+    std::atomic<int> left{all}, ended{0}, wrong{0};
+    std::function<void()> dial = [&] {
+        if (--left < 0) return;
+        const executor lane = asio::make_strand(context);
+        std::vector<detail::stream_endpoint> to{hanging.endpoint(), acceptor.local_endpoint()};
+        auto one = std::make_shared<detail::dialing>(detail::socket_registry_service::of(lane),
+                                                     clock_handle(lane), std::move(to), 10ms);
+        asio::co_spawn(lane, detail::dialing::run(std::move(one), limit()),
+                       [&](std::exception_ptr, const detail::dialed& out) {
+                           wrong += !out.socket || out.which != 1;
+                           if (++ended == all) context.stop();
+                           dial();
+                       });
+    };
+    for (int i = 0; i < 100; ++i) dial();
+    std::vector<std::thread> others;
+    for (int i = 0; i < 2; ++i) others.emplace_back([&] { context.run(); });
+    context.run();
+    for (auto& each : others) each.join();
+    CHECK(ended == all);
+    CHECK(wrong == 0);
 }
 
 }  // namespace test_transport_dial

@@ -1,6 +1,7 @@
 // llmkit/transport/dial.hpp: a socket that is connected to the first address that answers.
 #pragma once
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -121,10 +122,7 @@ private:
         if (!failed) {
             one.ended = true;
         } else if (failed == asio::error::in_progress) {
-            const auto told = [self = shared_from_this(), which](const std::error_code&) {
-                self->tell_end(which);
-            };
-            one.socket->async_wait(asio::socket_base::wait_write, told);
+            wait_for_end(which);
         } else if (failed == asio::error::try_again) {
             // A Unix socket whose queue is full. TCP would let us wait; this does not.
             one.socket.reset();
@@ -132,6 +130,12 @@ private:
         } else {
             fail(which, failed);
         }
+    }
+    void wait_for_end(std::size_t which) {
+        const auto told = [self = shared_from_this(), which](const std::error_code&) {
+            self->tell_end(which);
+        };
+        sockets_[which].socket->async_wait(asio::socket_base::wait_write, told);
     }
     static std::error_code connect(stream_socket& socket, const stream_endpoint& to) {
         std::error_code failed;
@@ -146,10 +150,20 @@ private:
             return {};
         return {errno, asio::error::get_system_category()};
     }
+    /// Whether connecting has come to an end. Where several threads run the context, Asio's wait may
+    /// end early, by news of an earlier socket that had the same number.
+    static bool has_ended(stream_socket& socket) {
+        pollfd one{socket.native_handle(), POLLOUT, 0};
+        return ::poll(&one, 1, 0) != 0;
+    }
     bool decided(dialed& out) {
         for (std::size_t i = 0; i < sockets_.size(); ++i) {
             auto& one = sockets_[i];
             if (!one.socket || !std::exchange(one.ended, false)) continue;
+            if (!has_ended(*one.socket)) {
+                wait_for_end(i);
+                continue;
+            }
             int code = 0;
             socklen_t size = sizeof code;
             ::getsockopt(one.socket->native_handle(), SOL_SOCKET, SO_ERROR, &code, &size);
