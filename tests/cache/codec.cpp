@@ -59,6 +59,7 @@ TEST_CASE("what the first release wrote is read, and nothing it knows is written
           "[codec]") {
     cache_entry put = full_entry(start);
     put.tags.clear();
+    put.pauses.clear();
     const auto got = codec.decode(written_first(), start);
     REQUIRE(got);
     CHECK(same(*got, put));
@@ -70,6 +71,24 @@ TEST_CASE("an entry with a part from a later release is none", "[codec]") {
     detail::write_entry(payload, cache_entry(), start);
     CHECK(codec.decode(sealed(payload), start));
     payload[0] = static_cast<char>(0x80);
+    CHECK_FALSE(codec.decode(sealed(payload), start));
+}
+
+TEST_CASE("a refusal is read back, and one of an unknown kind is none", "[codec]") {
+    cache_entry put;
+    put.refusal = error(error_kind::context_length, "too long")
+                      .with_status(400)
+                      .with_code("context_length_exceeded")
+                      .with_where("POST https://api.example/v1/chat/completions");
+    const auto got = codec.decode(codec.encode(put, start), start);
+    REQUIRE(got);
+    CHECK(same(*got, put));
+    CHECK(got->refusal.status() == 400);
+    CHECK(got->weight() >= cache_entry().weight() + 70);
+    std::string payload;
+    detail::write_entry(payload, put, start);
+    CHECK(codec.decode(sealed(payload), start));
+    payload.replace(payload.find("context length"), 7, "contest");
     CHECK_FALSE(codec.decode(sealed(payload), start));
 }
 

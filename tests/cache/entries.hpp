@@ -42,6 +42,7 @@ inline cache_entry full_entry(time_point now) {
     end.last = true;
     made.events.emplace_back(bytes(), end);
     made.usage = {12, 3, 4, 2, true};
+    made.pauses = {250'000, 0, ~std::uint32_t{0}};
     made.tags = {{1, 2}, {3, ~std::uint64_t{0}}};
     made.stored_at = now - 3s;
     made.fresh_until = now + 1h;
@@ -75,6 +76,7 @@ inline bool same(const cache_entry& a, const cache_entry& b) {
            a.origin == b.origin && a.headers == b.headers && a.model == b.model &&
            a.request_id == b.request_id && a.dialect == b.dialect && a.speaks == b.speaks &&
            a.streamed == b.streamed && a.usage == b.usage && a.tags == b.tags &&
+           a.pauses == b.pauses && a.refusal.to_string() == b.refusal.to_string() &&
            a.stored_at == b.stored_at && a.fresh_until == b.fresh_until &&
            a.keep_until == b.keep_until;
 }

@@ -10,44 +10,22 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/cache/policy.hpp>
 #include <llmkit/cache/tags.hpp>
 #include <llmkit/core/scope.hpp>
 #include <llmkit/core/service.hpp>
 #include <llmkit/detail/answer_recording.hpp>
+#include <llmkit/detail/cadence.hpp>
 #include <llmkit/detail/question.hpp>
 #include <llmkit/detail/replay.hpp>
 #include <llmkit/detail/stop_if_cancelled.hpp>
 
 namespace llmkit {
-
-struct cache_policy {
-    /// How long an answer is fresh.
-    duration ttl = std::chrono::hours(1);
-    /// For so long after its TTL an answer is still given at once, while a new one is fetched in
-    /// the background.
-    duration stale_while_revalidate{};
-    /// For so long after its TTL an answer is given when the provider cannot be reached, has no
-    /// room or stumbles.
-    duration stale_if_error{};
-    /// Larger answers are not kept.
-    std::size_t max_entry_bytes = 1024 * 1024;
-    /// Calls that differ only in the body's `user` get each other's answers.
-    bool ignore_user = false;
-    /// Calls that differ only in extra headers get each other's answers.
-    bool ignore_headers = false;
-    /// Only calls whose answer is not sampled: temperature 0, embeddings.
-    bool only_deterministic = false;
-    /// At most so long is waited for the store on the way to an answer.
-    duration store_limit = std::chrono::milliseconds(50);
-};
-// So that cache(store, {.ttl = 5min}) is safe inside a co_await expression on g++ 12.
-static_assert(std::is_trivially_destructible_v<cache_policy>);
 
 namespace detail {
 
@@ -68,7 +46,8 @@ public:
                (!policy_.only_deterministic || deterministic(ask));
     }
     bool answers(const cache_entry& kept, const request& ask) const {
-        return kept.canonical.view() == ask.canonical(rules.fields) &&
+        return (!refused(kept) || includes(policy_.negative, kept.refusal.kind())) &&
+               kept.canonical.view() == ask.canonical(rules.fields) &&
                kept.operation == ask.operation() && kept.tenant == ask.options().tenant() &&
                kept.origin == origin && kept.headers == headers_key(ask, rules);
     }
@@ -79,9 +58,13 @@ public:
     static bool tagged(const cache_hit& found, const request& ask) {
         return found && (!found.entry()->tags.empty() || !ask.options().tags().empty());
     }
+    static bool refused(const cache_entry& kept) {
+        return kept.refusal.kind() != error_kind::unset;
+    }
     enum class age : std::uint8_t { fresh, refreshing, for_errors, gone };
     age age_of(const cache_entry& kept, time_point now) const {
         if (now < kept.fresh_until) return age::fresh;
+        if (refused(kept)) return age::gone;
         if (now < after(kept.fresh_until, policy_.stale_while_revalidate)) return age::refreshing;
         if (now < after(kept.fresh_until, policy_.stale_if_error)) return age::for_errors;
         return age::gone;
@@ -98,8 +81,8 @@ public:
             if (options.metered) usage = usage_events::for_layer;
             if (wants_usage(ask)) usage = usage_events::for_caller;
         }
-        auto events =
-            replay({hit.entry(), kept.events, kept.streamed, kept.speaks}, options.streamed, usage);
+        auto events = replay({hit.entry(), kept.events, kept.streamed, kept.speaks},
+                             options.streamed, usage, pace_of(kept, ask));
         if (!events) return events.error();
         response_head head;
         head.streamed = options.streamed;
@@ -113,28 +96,50 @@ public:
         return response(std::move(head), std::move(*events));
     }
 
+    /// The refusal in an entry, as this call's own answer.
+    static error give_refusal(const cache_hit& hit, const request& ask) {
+        provenance how;
+        how.attempts = ask.options().attempts;
+        how.cache_level = hit.level();
+        how.cost = 0.0;
+        return hit.entry()->refusal.with_request_id(hit.entry()->request_id).with_provenance(how);
+    }
+
     std::shared_ptr<const cache_entry> entry(const request& ask, const response_head& head,
-                                             answer_recording& recorded,
-                                             std::vector<tag_mark> tags) const {
-        auto made = make_pooled<cache_entry>();
-        made->operation = ask.operation();
-        made->canonical = ask.shared_canonical(rules.fields);
-        made->tenant = ask.options().tenant();
-        made->origin = origin;
-        made->headers = headers_key(ask, rules);
+                                             answer_recording& recorded, std::vector<tag_mark> tags,
+                                             std::vector<std::uint32_t> pauses) const {
+        auto made = question_of(ask, std::move(tags), policy_.ttl);
         made->model = head.model;
         made->request_id = head.request_id;
         if (head.speaks) made->dialect = head.speaks->name();
         made->speaks = head.speaks;
         made->streamed = head.streamed;
         made->events = recorded.compact();
+        made->pauses = std::move(pauses);
         made->usage = recorded.usage();
-        made->tags = std::move(tags);
-        made->stored_at = time.now();
-        made->fresh_until = after(made->stored_at, policy_.ttl);
         made->keep_until = after(made->fresh_until,
                                  std::max(policy_.stale_while_revalidate, policy_.stale_if_error));
         return made;
+    }
+    std::shared_ptr<const cache_entry> entry(const request& ask, const error& refusal,
+                                             std::vector<tag_mark> tags) const {
+        auto made = question_of(ask, std::move(tags), policy_.negative_ttl);
+        made->request_id = refusal.request_id();
+        made->refusal = error(refusal.kind(), std::string(refusal.message()))
+                            .with_status(refusal.status())
+                            .with_code(std::string(refusal.code()))
+                            .with_where(std::string(refusal.where()));
+        return made;
+    }
+    /// Whether an error is given again: of those who shared it one keeps it.
+    bool keeps(const error& why) const {
+        return policy_.negative_ttl > duration::zero() && includes(policy_.negative, why.kind()) &&
+               !why.retry_after() && why.should_retry() != true && !why.came_by().substitute &&
+               why.came_by().role != dedup_role::joined;
+    }
+    /// Whether a stream's events are timed for whoever is given it later.
+    bool times(const response_head& head) const {
+        return head.streamed && policy_.replay == replay_pace::recorded;
     }
     bool keeps(const response_head& head) const {
         return policy_.ttl > duration::zero() && head.status >= 200 && head.status < 300 &&
@@ -225,6 +230,25 @@ public:
         }
     }
 
+    static void keep_refusal(const std::shared_ptr<cache_core>& core, const key128& key,
+                             const request& ask, const error& why, std::vector<tag_mark> tags) {
+        try {
+            keep(core, key, ask, core->entry(ask, why, std::move(tags)), nullptr);
+        } catch (const std::exception&) {
+            // As with answers: the caller has his error all the same.
+        }
+    }
+    /// Stores at once, or beside the caller.
+    static void keep(const std::shared_ptr<cache_core>& core, const key128& key, const request& ask,
+                     std::shared_ptr<const cache_entry> entry,
+                     const std::shared_ptr<answer_claim>& claim) {
+        if constexpr (instant_cache_backend<Backend>) {
+            core->store.try_put(key, std::move(entry), core->time.now());
+        } else if (const auto& link = ask.options().link) {
+            link->background().spawn(file(core, key, std::move(entry), claim));
+        }
+    }
+
     /// True for the one who may refresh this entry; he says when he has done.
     bool begin_refresh(const key128& key) {
         const std::lock_guard lock(mutex_);
@@ -241,6 +265,25 @@ public:
     const clock_handle time;
 
 private:
+    std::shared_ptr<cache_entry> question_of(const request& ask, std::vector<tag_mark> tags,
+                                             duration fresh) const {
+        auto made = make_pooled<cache_entry>();
+        made->operation = ask.operation();
+        made->canonical = ask.shared_canonical(rules.fields);
+        made->tenant = ask.options().tenant();
+        made->origin = origin;
+        made->headers = headers_key(ask, rules);
+        made->tags = std::move(tags);
+        made->stored_at = time.now();
+        made->fresh_until = made->keep_until = after(made->stored_at, fresh);
+        return made;
+    }
+    std::optional<cadence> pace_of(const cache_entry& kept, const request& ask) const {
+        if (policy_.replay != replay_pace::recorded || kept.pauses.empty()) return {};
+        if (!(policy_.replay_speed > 0)) return {};
+        return cadence{time, ask.wait_limit(time.now()), kept.pauses, policy_.replay_speed,
+                       policy_.replay_gap};
+    }
     static question_rules rules_of(const cache_policy& policy) {
         question_rules what;
         if (policy.ignore_user) what.fields = key_fields::without_user;
@@ -279,17 +322,20 @@ template <class Backend>
 class answer_recorder final : public stream_tap {
 public:
     answer_recorder(std::shared_ptr<cache_core<Backend>> core, const key128& key, request ask,
-                    const response_head& head, std::vector<tag_mark> tags)
+                    const response_head& head, std::vector<tag_mark> tags, time_point began)
         : core_(std::move(core)),
           key_(key),
           ask_(std::move(ask)),
           head_(head),
           tags_(std::move(tags)),
-          recorded_(core_->max_entry_bytes()) {}
+          recorded_(core_->max_entry_bytes()) {
+        if (core_->times(head)) cadence_.emplace(began);
+    }
 
     void on_event(const event& one) override {
         try {
             recorded_.add(one);
+            if (cadence_) cadence_->add(core_->time.now());
         } catch (const std::bad_alloc&) {
             recorded_.drop();
         }
@@ -308,13 +354,9 @@ public:
 
 private:
     void store(const std::shared_ptr<answer_claim>& claim) {
-        auto kept = core_->entry(ask_, head_, recorded_, std::move(tags_));
-        if constexpr (instant_cache_backend<Backend>) {
-            core_->store.try_put(key_, std::move(kept), core_->time.now());
-        } else if (const auto& link = ask_.options().link) {
-            link->background().spawn(
-                cache_core<Backend>::file(core_, key_, std::move(kept), claim));
-        }
+        auto pauses = cadence_ ? cadence_->take() : std::vector<std::uint32_t>();
+        auto kept = core_->entry(ask_, head_, recorded_, std::move(tags_), std::move(pauses));
+        cache_core<Backend>::keep(core_, key_, ask_, std::move(kept), claim);
     }
 
     std::shared_ptr<cache_core<Backend>> core_;
@@ -323,6 +365,7 @@ private:
     response_head head_;
     std::vector<tag_mark> tags_;
     answer_recording recorded_;
+    std::optional<cadence_recorder> cadence_;
 };
 
 }  // namespace detail

@@ -2,19 +2,22 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <llmkit/cache/tag.hpp>
 #include <llmkit/core/dialect.hpp>
+#include <llmkit/core/error.hpp>
 #include <llmkit/core/event.hpp>
 #include <llmkit/core/key.hpp>
 #include <llmkit/core/provenance.hpp>
 
 namespace llmkit {
 
-/// A complete answer with its question. Made once, then shared and never changed.
+/// A complete answer with its question, or the provider's refusal of it. Made once, then shared and
+/// never changed.
 ///
 /// The question is kept whole and compared on every hit: a key is only a hash. Times are the
 /// pipeline clock's; whoever writes an entry to a disk or another machine writes its age instead.
@@ -36,6 +39,8 @@ public:
     const llmkit::dialect* speaks = nullptr;  ///< null: an operation without a known shape
     bool streamed = false;                    ///< the shape of `events`
     std::vector<event> events;                ///< one whole body, or a stream's events to its last
+    std::vector<std::uint32_t> pauses;        ///< before each event, µs; empty: nobody measured
+    llmkit::error refusal;                    ///< of kind `unset`: it was answered
     token_usage usage;
     std::vector<tag_mark> tags;  ///< as they stood when it was asked for
 
@@ -48,7 +53,8 @@ public:
     std::size_t weight() const {
         std::size_t sum = sizeof(cache_entry) + events.size() * sizeof(event);
         for (const event& one : events) sum += one.data().size() + one.name().size();
-        sum += canonical.size() + tags.size() * sizeof(tag_mark);
+        sum += canonical.size() + tags.size() * sizeof(tag_mark) + pauses.size() * 4;
+        sum += refusal.message().size() + refusal.code().size() + refusal.where().size();
         for (const auto* text : {&operation, &tenant, &origin, &model, &request_id}) {
             sum += text->size();
         }

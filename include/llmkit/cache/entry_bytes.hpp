@@ -1,6 +1,7 @@
 // llmkit/cache/entry_bytes.hpp: a cache entry's fields as a compact run of bytes, and back.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -40,6 +41,16 @@ public:
     void usage(const token_usage& value) {
         for (const auto count : {value.input, value.output, value.cached_input, value.reasoning})
             sign(count);
+    }
+    void pauses(const std::vector<std::uint32_t>& all) {
+        for (const std::uint32_t pause : all) number(pause);
+    }
+    void refusal(const error& why) {
+        text(to_string(why.kind()));
+        text(why.message());
+        number(static_cast<std::uint64_t>(std::max(why.status(), 0)));
+        text(why.code());
+        text(why.where());
     }
     void tags(const std::vector<tag_mark>& marks) {
         number(marks.size());
@@ -100,6 +111,28 @@ public:
         value.known = true;
         return value;
     }
+    std::vector<std::uint32_t> pauses(std::size_t count) {
+        std::vector<std::uint32_t> all;
+        fine_ = fine_ && count <= left();
+        for (std::size_t i = 0; fine_ && i < count; ++i) {
+            const std::uint64_t pause = number();
+            fine_ = fine_ && pause <= std::numeric_limits<std::uint32_t>::max();
+            all.push_back(static_cast<std::uint32_t>(pause));
+        }
+        return all;
+    }
+    error refusal() {
+        const std::string name = string();
+        const std::string message = string();
+        const std::uint64_t status = number();
+        const std::string code = string();
+        const error_kind kind = named_kind(name);
+        fine_ = fine_ && kind != error_kind::unset && status < 1000;
+        return error(kind, message)
+            .with_status(static_cast<int>(status))
+            .with_code(code)
+            .with_where(string());
+    }
     std::vector<tag_mark> tags() {
         std::vector<tag_mark> marks;
         const std::uint64_t count = number();
@@ -112,6 +145,13 @@ public:
     }
 
 private:
+    /// Kinds are written by name: their numbers change when there are new ones.
+    static error_kind named_kind(std::string_view name) {
+        for (std::size_t i = 0; i < error_kind_count; ++i) {
+            if (to_string(static_cast<error_kind>(i)) == name) return static_cast<error_kind>(i);
+        }
+        return error_kind::unset;
+    }
     bool has(std::uint64_t count) { return fine_ = fine_ && count <= left(); }
 
     bytes from_;
@@ -153,8 +193,10 @@ inline constexpr unsigned event_content = 1, event_tool_call = 2, event_last = 4
                           event_usage = 64, event_text = 128;
 // Whoever does not know a bit of an entry does not read it: a part that is new has a bit, and what
 // has none of the new parts is written as it always was.
-inline constexpr unsigned entry_streamed = 1, entry_tags = 2, entry_usage = event_usage;
-inline constexpr unsigned entry_known = entry_streamed | entry_tags | entry_usage;
+inline constexpr unsigned entry_streamed = 1, entry_tags = 2, entry_pauses = 4, entry_refusal = 8,
+                          entry_usage = event_usage;
+inline constexpr unsigned entry_known =
+    entry_streamed | entry_tags | entry_pauses | entry_refusal | entry_usage;
 
 inline void write_event(field_writer& out, std::string& raw, const event& one) {
     const event_facts& facts = one.facts();
@@ -216,6 +258,9 @@ inline void write_entry(std::string& out, const cache_entry& entry, time_point n
     if (entry.streamed) bits |= entry_streamed;
     if (entry.usage.known) bits |= entry_usage;
     if (!entry.tags.empty()) bits |= entry_tags;
+    const bool paced = !entry.pauses.empty() && entry.pauses.size() == entry.events.size();
+    if (paced) bits |= entry_pauses;
+    if (entry.refusal.kind() != error_kind::unset) bits |= entry_refusal;
     out += static_cast<char>(bits);
     for (const auto* text : {&entry.operation, &entry.tenant, &entry.origin, &entry.model,
                              &entry.request_id, &entry.dialect}) {
@@ -229,6 +274,8 @@ inline void write_entry(std::string& out, const cache_entry& entry, time_point n
     fields.text(entry.canonical.view());
     fields.number(entry.events.size());
     for (const event& one : entry.events) write_event(fields, out, one);
+    if (paced) fields.pauses(entry.pauses);
+    if ((bits & entry_refusal) != 0) fields.refusal(entry.refusal);
 }
 
 /// The entry written in `from` at `at`, its long texts parts of `from`; null when it is none. Its
@@ -257,6 +304,8 @@ inline std::shared_ptr<cache_entry> read_entry(bytes from, std::size_t at, time_
     for (event& one : entry->events) {
         if (!read_event(fields, one)) return nullptr;
     }
+    if ((bits & entry_pauses) != 0) entry->pauses = fields.pauses(entry->events.size());
+    if ((bits & entry_refusal) != 0) entry->refusal = fields.refusal();
     if (!fields.finished()) return nullptr;
     return entry;
 }

@@ -1,9 +1,8 @@
 // llmkit/detail/replay.hpp: gives a kept answer again, in the shape that its caller wants.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -11,52 +10,10 @@
 #include <llmkit/core/dialect.hpp>
 #include <llmkit/core/event_stream.hpp>
 #include <llmkit/core/result.hpp>
+#include <llmkit/detail/cadence.hpp>
+#include <llmkit/detail/replayed_stream.hpp>
 
 namespace llmkit::detail {
-
-/// Who sees the events that carry nothing but usage.
-enum class usage_events : std::uint8_t {
-    hidden,      ///< nobody asked
-    for_layer,   ///< an outer layer, which hides them itself
-    for_caller,  ///< the caller: they are his, not injected
-};
-
-/// A kept stream, event by event, without a wait.
-class replayed_stream final : public stream_source {
-public:
-    /// `owner` keeps `events` alive.
-    replayed_stream(std::shared_ptr<const void> owner, std::span<const event> events,
-                    usage_events usage)
-        : owner_(std::move(owner)), events_(events), usage_(usage) {}
-
-    task<stream_item> next() override {
-        stream_item item;
-        try_next(item);
-        co_return item;
-    }
-    bool try_next(stream_item& into) override {
-        while (at_ < events_.size()) {
-            const event& kept = events_[at_++];
-            if (kept.facts().injected && usage_ == usage_events::hidden) continue;
-            into = kept;
-            if (kept.facts().injected && usage_ == usage_events::for_caller) {
-                event_facts facts = kept.facts();
-                facts.injected = false;
-                into->set_facts(facts);
-            }
-            return true;
-        }
-        into = stream_item();
-        return true;
-    }
-    bool ready() const override { return true; }
-
-private:
-    std::shared_ptr<const void> owner_;
-    std::span<const event> events_;
-    std::size_t at_ = 0;
-    usage_events usage_;
-};
 
 /// What was kept, and as what.
 struct kept_answer {
@@ -66,15 +23,21 @@ struct kept_answer {
     const dialect* speaks;
 };
 
-/// The kept answer as a stream or as one whole body; an error when it cannot be given so.
-inline result<event_stream> replay(const kept_answer& kept, bool streamed, usage_events usage) {
+/// The kept answer as a stream or as one whole body; an error when it cannot be given so. A stream
+/// that was kept as one comes at once, or as `pace` says.
+inline result<event_stream> replay(const kept_answer& kept, bool streamed, usage_events usage,
+                                   std::optional<cadence> pace = {}) {
     const auto unfit = [] {
         return error(error_kind::protocol, "the kept answer cannot be given in this shape");
     };
     if (kept.events.empty()) return unfit();
     if (kept.streamed == streamed) {
         if (!streamed) return event_stream(kept.events.front());
-        return event_stream(std::make_unique<replayed_stream>(kept.owner, kept.events, usage));
+        replayed_stream events(kept.owner, kept.events, usage);
+        if (!pace || pace->pauses.size() != kept.events.size()) {
+            return event_stream(std::make_unique<replayed_stream>(std::move(events)));
+        }
+        return event_stream(std::make_unique<paced_stream>(std::move(events), std::move(*pace)));
     }
     if (!kept.speaks) return unfit();
     if (!streamed) {

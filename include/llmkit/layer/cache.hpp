@@ -70,10 +70,12 @@ private:
         if (hit) {
             const age how_old = self->age_of(*hit.entry(), self->time.now());
             const bool refreshing = how_old == age::refreshing && mode == cache_mode::normal;
+            if (how_old == age::fresh && core::refused(*hit.entry()))
+                co_return core::give_refusal(hit, ask);
             if (how_old == age::fresh || refreshing) {
                 auto given = self->give(hit, ask, refreshing);
                 if (given) {
-                    if (refreshing) start_refresh(self, key, ask);
+                    if (refreshing) start_refresh(self, key, ask, std::move(hit));
                     co_return given;
                 }
                 hit = cache_hit();
@@ -94,6 +96,7 @@ private:
             if (tags) onward.options().tag_state = detail::state_of(*tags);
         }
         // What is stored should know what it cost; who did not ask does not see it.
+        const time_point began = self->time.now();
         const bool metering = ask.options().streamed && !ask.options().metered;
         if (metering) onward.options().metered = true;
         auto answer = co_await self->next(std::move(onward));
@@ -118,11 +121,16 @@ private:
                 }
             }
         }
-        if (!answer) co_return answer;
+        if (!answer) {
+            // A refusal never takes an answer's place.
+            const bool refused = tags && missed && !old && self->keeps(answer.error());
+            if (refused) core::keep_refusal(self, key, ask, answer.error(), std::move(*tags));
+            co_return answer;
+        }
         if (metering) answer->events().hide_injected();
         if (tags && self->keeps(answer->head())) {
             answer->events().attach(detail::answer_recorder<Backend>(
-                self, key, std::move(ask), answer->head(), std::move(*tags)));
+                self, key, std::move(ask), answer->head(), std::move(*tags), began));
         }
         co_return answer;
     }
@@ -148,7 +156,8 @@ private:
         key128 key_;
     };
 
-    static void start_refresh(const std::shared_ptr<core>& self, const key128& key, request ask) {
+    static void start_refresh(const std::shared_ptr<core>& self, const key128& key, request ask,
+                              cache_hit old) {
         const auto link = ask.options().link;
         if (!link || !self->begin_refresh(key)) return;
         refresh_turn turn(self, key);
@@ -156,12 +165,14 @@ private:
         options.link = link->detached();
         options.deadline = limit();  // the caller's limit is not the answer's
         options.cache = cache_mode::normal;
-        link->background().spawn(refresh(self, key, std::move(ask), std::move(turn)));
+        link->background().spawn(
+            refresh(self, key, std::move(ask), std::move(old), std::move(turn)));
     }
-    static task<void> refresh(std::shared_ptr<core> self, key128 key, request ask, refresh_turn) {
+    static task<void> refresh(std::shared_ptr<core> self, key128 key, request ask, cache_hit old,
+                              refresh_turn) {
         const auto link = ask.options().link;
         const limit until = self->store_limit(ask);
-        auto answer = co_await fetch(self, key, std::move(ask), cache_hit(), until);
+        auto answer = co_await fetch(self, key, std::move(ask), std::move(old), until);
         if (!answer) co_return;
         auto& events = answer->events();
         for (bool more = true; more;) {
