@@ -276,6 +276,19 @@ TEST_CASE("an expired certificate is refused", "[nginx]") {
 TEST_CASE("verification can be switched off, loudly", "[nginx]") {
     CHECK(refusal(web().other, "localhost", tls().insecure_skip_verification()).kind() ==
           error_kind::unset);
+    // In a process of its own, because it is said once in each.
+    temporary_folder folder;
+    const std::string log = (folder.path() / "log").string();
+    CHECK(run_program({"/proc/self/exe", "the process that verifies nothing"}, log));
+    const std::string said = folder.read("log");
+    const std::string warning = "WARNING: TLS certificates are not verified";
+    CHECK(said.find(warning) != std::string::npos);
+    CHECK(said.find(warning) == said.rfind(warning));
+}
+
+TEST_CASE("the process that verifies nothing", "[.]") {
+    for (int i = 0; i < 2; ++i) encryption(tls().insecure_skip_verification());
+    CHECK(encryption(tls()));
 }
 
 TEST_CASE("https to a port that speaks http says so", "[nginx]") {

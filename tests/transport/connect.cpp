@@ -95,4 +95,21 @@ TEST_CASE("addresses of which none answers are forgotten", "[connect]") {
     CHECK(at.end() == at.answers);
 }
 
+TEST_CASE("what stands in the way of a connection is named, and what to do", "[connect]") {
+    std::string why;
+    const url to = url::parse("http://api.test/", why).value();
+    detail::dialed how;
+    how.failed = asio::error::access_denied;
+    detail::hop by;
+    CHECK(detail::connect_error(by, to, how).message().starts_with("cannot connect to api.test ("));
+    const std::string path = "/run/llm.sock";
+    by.socket = &path;
+    const error denied = detail::connect_error(by, to, how);
+    CHECK(denied.kind() == error_kind::connect);
+    CHECK(denied.message().find("Unix socket /run/llm.sock (") != std::string_view::npos);
+    CHECK(denied.advice().find("right to write") != std::string_view::npos);
+    how.failed = asio::error::connection_refused;
+    CHECK(detail::connect_error(by, to, how).advice().find("listens") != std::string_view::npos);
+}
+
 }  // namespace test_transport_connect

@@ -162,6 +162,12 @@ TEST_CASE("https URLs go through a tunnel, in which TLS begins", "[proxy]") {
                           "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n"));
 }
 
+TEST_CASE("a tunnel's target has its port, and brackets around an IPv6 address", "[proxy]") {
+    CHECK(detail::tunnel_target(parsed("https://api.test/v1")) == "api.test:443");
+    CHECK(detail::tunnel_target(parsed("https://[::1]:8443/")) == "[::1]:8443");
+    CHECK(detail::tunnel_target(parsed("https://10.0.0.1/")) == "10.0.0.1:443");
+}
+
 TEST_CASE("a proxy that makes no tunnel is named, and what to do", "[proxy]") {
     const error login = refused_by(
         "HTTP/1.1 407 Login\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n");
@@ -189,6 +195,9 @@ TEST_CASE("a proxy's answer to CONNECT is bounded and parsed strictly", "[proxy]
     CHECK(refused_by("HTTP/1.1 101 Switching\r\n\r\n").kind() == error_kind::protocol);
     CHECK(refused_by("HTTP/1.1 200 OK\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n").kind() ==
           error_kind::protocol);
+    std::string many;  // each line of a size that may be
+    for (int i = 0; i < 6; ++i) many += "X: " + std::string(4000, 'x') + "\r\n";
+    CHECK(refused_by("HTTP/1.1 200 OK\r\n" + many + "\r\n").kind() == error_kind::protocol);
     std::string interim;
     for (int i = 0; i < 20; ++i) interim += "HTTP/1.1 100 Continue\r\n\r\n";
     CHECK(refused_by(interim).kind() == error_kind::protocol);

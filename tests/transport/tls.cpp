@@ -27,10 +27,12 @@ public:
     temporary_folder folder;
     certificates made;
 };
-const certificates& made() {
+const authority& all_made() {
     static const authority one;
-    return one.made;
+    return one;
 }
+const certificates& made() { return all_made().made; }
+const temporary_folder& made_folder() { return all_made().folder; }
 tls trusting() { return tls().ca_file(made().ca()); }
 
 task<void> once(std::shared_ptr<tls_peer> client) {
@@ -62,6 +64,11 @@ answered run(asio::io_context& context, const http_transport& client, http_reque
 
 void limit_to_1_2(asio::ssl::context& with) {
     SSL_CTX_set_max_proto_version(with.native_handle(), TLS1_2_VERSION);
+}
+/// All servers that have this take the sessions of each other.
+void one_ticket_key(asio::ssl::context& with) {
+    char key[80] = {};
+    SSL_CTX_set_tlsext_ticket_keys(with.native_handle(), key, sizeof key);
 }
 void ask_for_certificate(asio::ssl::context& with) {
     with.load_verify_file(made().ca());
@@ -104,6 +111,8 @@ TEST_CASE("later connections to a server resume a session", "[tls]") {
     const auto client = http(context.get_executor(), trusting());
     for (int i = 0; i < 4; ++i) CHECK(run(context, client, get(server.url())).body == "four");
     CHECK(server.resumed() == std::vector<bool>{false, true, true, true});
+    CHECK(client.connections().tls_handshakes == 4);
+    CHECK(client.connections().tls_resumed == 3);
 }
 
 TEST_CASE("a session is resumed only by its transport and for its host name", "[tls]") {
@@ -115,6 +124,47 @@ TEST_CASE("a session is resumed only by its transport and for its host name", "[
     const auto other = http(context.get_executor(), trusting());
     CHECK(run(context, other, get(server.url())).body == "four");
     CHECK(server.resumed() == std::vector<bool>{false, false, false});
+}
+
+TEST_CASE("a session is not shown to another port of its host", "[tls]") {
+    asio::io_context context;
+    tls_server server(context, made(), once, one_ticket_key);
+    tls_server other(context, made(), once, one_ticket_key);
+    const auto client = http(context.get_executor(), trusting());
+    for (int i = 0; i < 2; ++i) {
+        CHECK(run(context, client, get(server.url())).body == "four");
+        CHECK(run(context, client, get(other.url())).body == "four");
+    }
+    CHECK(server.resumed() == std::vector<bool>{false, true});
+    CHECK(other.resumed() == std::vector<bool>{false, true});
+}
+
+TEST_CASE("a host's final dot is not part of the name that TLS knows", "[tls]") {
+    detail::channel_peer peer;
+    peer.host = "example.org.";
+    const encryption secure = trusting();
+    auto over = secure.maker().make(peer);
+    REQUIRE(over);
+    CHECK_FALSE((*over)->handshake().value());
+    const asio::const_buffer sent = (*over)->unsent();
+    const std::string_view hello(static_cast<const char*>(sent.data()), sent.size());
+    CHECK(hello.find("example.org") != std::string_view::npos);  // SNI
+    CHECK(hello.find("example.org.") == std::string_view::npos);
+}
+
+TEST_CASE("a CA text that is none, or not to its end, is a configuration error", "[tls]") {
+    asio::io_context context;
+    tls_server server(context, made(), once);
+    const std::string good = made_folder().read("ca.pem");
+    const auto failure = [&](const std::string& text) {
+        return run(context, http(context.get_executor(), tls().ca_pem(text)), get(server.url()))
+            .failed.kind();
+    };
+    CHECK(failure(good) == error_kind::unset);
+    CHECK(failure("no certificate") == error_kind::configuration);
+    CHECK(failure(good.substr(0, good.size() / 2)) == error_kind::configuration);
+    CHECK(failure(good + "-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n") ==
+          error_kind::configuration);
 }
 
 TEST_CASE("a ticket of TLS 1.3 serves once, a session of TLS 1.2 again and again", "[tls]") {
