@@ -143,6 +143,7 @@ TEST_CASE("keys never appear in errors, though servers quote them", "[openai]") 
     for (auto script :
          {http_answer(401, R"({"error":{"message":"Incorrect key sk-secret","code":"sk-secret"}})"),
           http_answer(200, "not json: Bearer sk-secret"),
+          http_answer(401, R"({"error":{"message":"no sk\u002dsecret","code":"sk\u002dsecret"}})"),
           http_answer(500, "trace: Authorization: Bearer sk-secret, tok-12345")}) {
         request ask("chat/completions", "{}");
         ask.options().add_header("X-Auth-Token", "Token tok-12345");

@@ -145,9 +145,8 @@ inline void redact(std::string& text, std::string_view secret) {
 }
 
 /// The error that a body describes: of a non-2xx answer, or inside a 2xx one.
-inline error openai_error(int status, std::string_view body) {
+inline error openai_error(int status, const scanned_error& said) {
     constexpr std::size_t longest_message = 2000;
-    scanned_error said = scan_error(body);
     const error_kind kind = openai_error_kind(status, said);
     std::string message(utf8_prefix(said.message, longest_message));
     if (message.empty()) {
@@ -157,6 +156,9 @@ inline error openai_error(int status, std::string_view body) {
     }
     std::string code(utf8_prefix(said.code.empty() ? said.type : said.code, 100));
     return error(kind, std::move(message)).with_status(status).with_code(std::move(code));
+}
+inline error openai_error(int status, std::string_view body) {
+    return openai_error(status, scan_error(body));
 }
 
 /// Adds what the answer's header fields say: request id, when and whether to ask again.

@@ -101,7 +101,12 @@ public:
     }
     /// A failure that the server describes: a non-2xx answer, or an error inside a 2xx one.
     error refuse(std::string_view body) {
-        error what = openai_error(status_, hidden().cleaned(std::string(body)));
+        const secrets hide = hidden();
+        scanned_error said = scan_error(hide.cleaned(std::string(body)));
+        // Once more, because it may have been written with JSON's escapes.
+        for (std::string* text : {&said.message, &said.type, &said.code})
+            *text = hide.cleaned(std::move(*text));
+        error what = openai_error(status_, said);
         if (fields_) what = with_fields(std::move(what), *fields_, time_.wall());
         return fail(std::move(what));
     }
