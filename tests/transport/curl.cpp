@@ -232,4 +232,21 @@ TEST_CASE("what curl cannot send is refused", "[curl]") {
     CHECK(server.connections() == 0);
 }
 
+TEST_CASE("a proxy's password shows in no error of curl's", "[curl]") {
+    http_server server(always(server_reply(200)));
+    for (const std::string by :
+         {"odd://me:s3cr3t@127.0.0.1:1", "http://me:s3cr3t@127.0.0.1:1",
+          "http://me:s3cr3t@nowhere.invalid:1", "socks5h://me:s3cr3t@127.0.0.1:1",
+          "http://me:s3cr3t@127.0.0.1:port", "http://me:s3cr3t@[::1:1", "s3cr3t@",
+          "http://s3cr3t:@"}) {
+        asio::io_context context;
+        const auto client = curl(context.get_executor(), curl_options().proxy(by));
+        error why;
+        run_test(context, note_failure(client, get(server), why));
+        INFO(by << ": " << why.to_string());
+        CHECK(why.kind() != error_kind::unset);
+        CHECK(why.to_string().find("s3cr3t") == std::string::npos);
+    }
+}
+
 }  // namespace test_transport_curl

@@ -64,6 +64,12 @@ inline error_kind kind_of_curl(CURLcode code, bool started, std::string_view tex
 /// The error for it. `text` is what libcurl wrote beside the code, which may quote the peer's
 /// bytes; it is shown only where it tells of names, addresses and certificates.
 inline error curl_failure(CURLcode code, bool started, std::string_view text) {
+    // These quote the proxy's URL, with the password in it.
+    if (text.starts_with("Unsupported proxy"))
+        return error(error_kind::configuration, "libcurl cannot use the URL of the proxy")
+            .with_advice(
+                "Write it like http://user:password@host:3128, in curl_options::proxy or in the "
+                "environment (https_proxy, http_proxy, all_proxy).");
     const error_kind kind = kind_of_curl(code, started, text);
     const bool telling = kind == error_kind::resolve || kind == error_kind::connect ||
                          kind == error_kind::tls || kind == error_kind::configuration;
