@@ -254,7 +254,9 @@ TEST_CASE("TLS 1.3 can be required", "[tls]") {
     const auto client = http(context.get_executor(), trusting().require_1_3());
     const error why = run(context, client, get(server.url())).failed;
     CHECK(why.kind() == error_kind::tls);
-    CHECK(why.message().find("offers no TLS version") != std::string_view::npos);
+    CHECK(why.message().find("offers no TLS version that is allowed here") !=
+          std::string_view::npos);
+    CHECK(why.advice().find("require_1_3") != std::string_view::npos);
 }
 
 TEST_CASE("a body that lasts until the end of the connection is whole only if TLS says so",

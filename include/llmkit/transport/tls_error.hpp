@@ -92,8 +92,11 @@ inline error handshake_error(unsigned long code, long verified, std::string_view
                 .with_advice("Check the port, and whether the URL should begin with http://.");
         case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
         case SSL_R_UNSUPPORTED_PROTOCOL:
-            return error(error_kind::tls, fmt::format("{} offers no TLS version from 1.2 on", host))
-                .with_advice("Have the server updated: older versions are not secure.");
+            return error(error_kind::tls,
+                         fmt::format("{} offers no TLS version that is allowed here", host))
+                .with_advice(
+                    "Have the server updated: before 1.2 TLS is not secure, and with "
+                    "tls().require_1_3() it must speak 1.3.");
         default:
             return error(error_kind::tls, fmt::format("the TLS handshake with {} failed: {}", host,
                                                       tls_code(code).message()));
