@@ -32,3 +32,9 @@ llmkit_component(sqlite PACKAGE SQLite3 VERSION 3.35 LINK SQLite::SQLite3
                  HEADERS cache/sqlite.hpp cache/sqlite_answers.hpp cache/sqlite_batch.hpp
                          cache/sqlite_database.hpp cache/sqlite_store.hpp
                  DEBIAN libsqlite3-dev)
+llmkit_component(postgres PACKAGE PostgreSQL VERSION 14 LINK PostgreSQL::PostgreSQL
+                 HEADERS cache/postgres.hpp cache/postgres_address.hpp
+                         cache/postgres_connection.hpp cache/postgres_deeds.hpp
+                         cache/postgres_seat.hpp cache/postgres_session.hpp
+                         cache/postgres_store.hpp cache/postgres_values.hpp
+                 DEBIAN libpq-dev)
