@@ -131,6 +131,36 @@ TEST_CASE("what is no entry of ours is a miss", "[redis]") {
     CHECK(one.text(1) == "invalid request");  // WRONGTYPE
 }
 
+TEST_CASE("one process at a time has a lease, until it gives it up or it runs out", "[redis]") {
+    temporary_folder folder;
+    redis_server server(folder);
+    user one(server.url(), patient().lease_term(1h));
+    user other(server.url(), patient().lease_term(1h));
+    const auto take = [](user& who) {
+        return who.loop.wait(who.store.lease(key(1), within(60s))).value();
+    };
+    const auto mine = take(one);
+    REQUIRE(mine);
+    CHECK(mine->term() == 1h);
+    CHECK_FALSE(take(other));
+    CHECK(one.loop.wait(mine->renew(within(60s))).value());
+    one.loop.wait(mine->release(within(60s)));
+    const auto his = take(other);
+    REQUIRE(his);
+    // What is not mine any more is neither prolonged nor given up.
+    CHECK_FALSE(one.loop.wait(mine->renew(within(60s))).value());
+    one.loop.wait(mine->release(within(60s)));
+    CHECK_FALSE(take(one));
+
+    user brief(server.url(), patient().lease_term(20ms));
+    const auto dying = brief.loop.wait(brief.store.lease(key(2), within(60s))).value();
+    REQUIRE(dying);
+    CHECK(eventually([&] {
+        return other.loop.wait(other.store.lease(key(2), within(60s))).value() != nullptr;
+    }));
+    CHECK_FALSE(brief.loop.wait(dying->renew(within(60s))).value());
+}
+
 TEST_CASE("a client's commands, scripts and errors are those of Redis", "[redis]") {
     temporary_folder folder;
     redis_server server(folder);

@@ -15,6 +15,9 @@
 #include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/cache/lease.hpp>
+#include <llmkit/cache/lease_desk.hpp>
+#include <llmkit/cache/lease_share.hpp>
 #include <llmkit/cache/policy.hpp>
 #include <llmkit/cache/tags.hpp>
 #include <llmkit/core/scope.hpp>
@@ -39,7 +42,10 @@ public:
           origin(std::move(upstream)),
           time(std::move(clock)),
           policy_(policy),
-          tags_(std::make_shared<tag_register<Backend>>(store, time)) {}
+          tags_(std::make_shared<tag_register<Backend>>(store, time)) {
+        if constexpr (leasing_cache_backend<Backend>)
+            leases = std::make_shared<lease_desk<Backend>>(store, time);
+    }
 
     bool concerns(const request& ask) const {
         return shareable(ask) && ask.options().tags().size() <= most_tags &&
@@ -147,6 +153,15 @@ public:
     }
     std::size_t max_entry_bytes() const { return policy_.max_entry_bytes; }
     bool may_serve_stale() const { return policy_.stale_if_error > duration::zero(); }
+    /// Until when a call waits for another process that asks for the same.
+    limit lease_limit(const request& ask) const {
+        return ask.wait_limit(
+            time.now(), ask.options().streamed ? policy_.lease_wait_streamed : policy_.lease_wait);
+    }
+    bool takes_leases() const {
+        return std::max(policy_.lease_wait, policy_.lease_wait_streamed) > duration::zero();
+    }
+    duration store_patience() const { return policy_.store_limit; }
     limit store_limit(const request& ask) const {
         return ask.wait_limit(time.now(), policy_.store_limit);
     }
@@ -231,9 +246,11 @@ public:
     }
 
     static void keep_refusal(const std::shared_ptr<cache_core>& core, const key128& key,
-                             const request& ask, const error& why, std::vector<tag_mark> tags) {
+                             const request& ask, const error& why, std::vector<tag_mark> tags,
+                             std::shared_ptr<lease_share> lease) {
         try {
-            keep(core, key, ask, core->entry(ask, why, std::move(tags)), nullptr);
+            keep(core, key, ask, core->entry(ask, why, std::move(tags)),
+                 under_lease(response_head(), std::move(lease)).claim);
         } catch (const std::exception&) {
             // As with answers: the caller has his error all the same.
         }
@@ -263,6 +280,7 @@ public:
     const question_rules rules;
     const std::string origin;
     const clock_handle time;
+    typename lease_desk_of<Backend>::type leases;  ///< where the store has any
 
 private:
     std::shared_ptr<cache_entry> question_of(const request& ask, std::vector<tag_mark> tags,

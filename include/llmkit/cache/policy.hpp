@@ -62,6 +62,12 @@ struct cache_policy {
     bool only_deterministic = false;
     /// At most so long is waited for the store on the way to an answer.
     duration store_limit = std::chrono::milliseconds(50);
+    /// Where the store has leases (cache/lease.hpp): at most so long a call waits while another
+    /// process asks for the same; then it asks as well.
+    duration lease_wait = std::chrono::seconds(30);
+    /// The same for calls that want a stream, which they would have to wait for to its end. Where
+    /// both are 0 no lease is taken.
+    duration lease_wait_streamed{};
     /// How a stored stream is given to who wants a stream.
     replay_pace replay = replay_pace::at_once;
     /// With `recorded`: how many times as quickly as it came; not above 0: at once.

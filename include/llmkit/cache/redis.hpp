@@ -14,6 +14,7 @@
 
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/cache/redis_client.hpp>
+#include <llmkit/cache/redis_lease.hpp>
 #include <llmkit/cache/redis_options.hpp>
 #include <llmkit/core/key.hpp>
 
@@ -37,6 +38,7 @@ struct redis_figures {
 /// A handle: copies share the connections; thread-safe. Look-ups of all callers are pipelined on few
 /// connections (see `redis_client`). Redis removes an entry when it is too old to be of any use; how
 /// much memory it uses, and what it evicts, is its own business (`maxmemory`, `maxmemory-policy`).
+/// Processes agree by leases in Redis on who asks for an answer that it has not (cache/lease.hpp).
 /// While Redis is away each call fails at once, which the layer `cache` takes for a miss. Entries
 /// are checked when they are read: what is damaged, or was written by an llmkit that writes them
 /// otherwise, is a miss.
@@ -59,6 +61,11 @@ public:
         return stored(core_, key, std::move(entry), now, until);
     }
     task<result<void>> erase(key128 key, limit until) const { return erased(core_, key, until); }
+
+    /// The right to ask for an answer, for one process at a time: null while another has it.
+    task<result<std::shared_ptr<cache_lease>>> lease(key128 key, limit until) const {
+        return detail::redis_lease::take(core_->client, core_->lease_name(key), core_->term, until);
+    }
 
     /// Why the URL cannot be used, if so: then every call fails with this.
     std::optional<error> problem() const { return core_->client.problem(); }
@@ -93,12 +100,15 @@ private:
         core(redis_client over, const redis_options& options)
             : client(std::move(over)),
               prefix(options.prefix() + std::string(schema)),
-              codec(options.codec()) {}
+              codec(options.codec()),
+              term(std::max<duration>(options.lease_term(), std::chrono::milliseconds(10))) {}
         std::string name(const key128& key) const { return prefix + to_hex(key); }
+        std::string lease_name(const key128& key) const { return name(key) + ":lease"; }
 
         const redis_client client;
         const std::string prefix;
         const entry_codec codec;
+        const duration term;
         std::atomic<std::uint64_t> hits{0};
         std::atomic<std::uint64_t> misses{0};
         std::atomic<std::uint64_t> unreadable{0};
@@ -147,6 +157,6 @@ private:
     std::shared_ptr<core> core_;
 };
 
-static_assert(cache_backend<redis_cache>);
+static_assert(leasing_cache_backend<redis_cache>);
 
 }  // namespace llmkit

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,16 +51,25 @@ public:
         return *this;
     }
 
+    /// How long a lease lasts that is not renewed: so long others wait for a process that died while
+    /// it asked for an answer. At least 10 ms; renewed three times in that time.
+    redis_options& lease_term(duration span) {
+        lease_term_ = span;
+        return *this;
+    }
+
     const encryption& tls() const { return tls_; }
     const store_policy& policy() const { return policy_; }
     const std::string& prefix() const { return prefix_; }
     const entry_codec& codec() const { return codec_; }
+    duration lease_term() const { return lease_term_; }
 
 private:
     encryption tls_;
     store_policy policy_;
     std::string prefix_ = "llmkit:";
     entry_codec codec_;
+    duration lease_term_ = std::chrono::seconds(5);
 };
 
 /// What a Redis replied: nil, text, error, integer, number or list.

@@ -82,12 +82,37 @@ private:
             }
         }
         if (mode == cache_mode::only_if_cached) co_return not_cached();
-        co_return co_await fetch(std::move(self), key, std::move(ask), std::move(hit), until);
+        if constexpr (leasing_cache_backend<Backend>) {
+            if (mode == cache_mode::normal && self->takes_leases())
+                co_return co_await in_turn(std::move(self), key, std::move(ask), std::move(hit));
+        }
+        co_return co_await fetch(std::move(self), key, std::move(ask), std::move(hit), until, {});
+    }
+
+    /// Asks when no other process does, unless the answer comes into the store meanwhile.
+    static task<result<response>> in_turn(std::shared_ptr<core> self, key128 key, request ask,
+                                          cache_hit old) {
+        typename detail::lease_desk<Backend>::visit visit(
+            self->leases, key, ask, self->lease_limit(ask), self->store_patience());
+        detail::lease_turn turn = detail::lease_turn::look_again;
+        while (turn == detail::lease_turn::look_again) {
+            turn = co_await visit.next();
+            if (turn == detail::lease_turn::ask) break;
+            request look = ask;
+            look.options().cache = cache_mode::only_if_cached;
+            auto seen = co_await serve(self, std::move(look));
+            if (seen || seen.error().kind() != error_kind::not_cached) co_return seen;
+        }
+        auto share = visit.leave();
+        const limit until = self->store_limit(ask);
+        co_return co_await fetch(std::move(self), key, std::move(ask), std::move(old), until,
+                                 std::move(share));
     }
 
     /// Asks, and records what comes. `old` may stand in for a failure.
     static task<result<response>> fetch(std::shared_ptr<core> self, key128 key, request ask,
-                                        cache_hit old, limit until) {
+                                        cache_hit old, limit until,
+                                        std::shared_ptr<detail::lease_share> lease) {
         request onward = ask;
         // Before anybody is asked: what is invalidated from here on is not given again.
         std::optional<std::vector<tag_mark>> tags(std::in_place);
@@ -124,13 +149,16 @@ private:
         if (!answer) {
             // A refusal never takes an answer's place.
             const bool refused = tags && missed && !old && self->keeps(answer.error());
-            if (refused) core::keep_refusal(self, key, ask, answer.error(), std::move(*tags));
+            if (refused)
+                core::keep_refusal(self, key, ask, answer.error(), std::move(*tags),
+                                   std::move(lease));
             co_return answer;
         }
         if (metering) answer->events().hide_injected();
         if (tags && self->keeps(answer->head())) {
             answer->events().attach(detail::answer_recorder<Backend>(
-                self, key, std::move(ask), answer->head(), std::move(*tags), began));
+                self, key, std::move(ask), detail::under_lease(answer->head(), std::move(lease)),
+                std::move(*tags), began));
         }
         co_return answer;
     }
@@ -168,11 +196,31 @@ private:
         link->background().spawn(
             refresh(self, key, std::move(ask), std::move(old), std::move(turn)));
     }
+    static limit no_time() {
+        limit none;
+        none.until = time_point::min();
+        return none;
+    }
     static task<void> refresh(std::shared_ptr<core> self, key128 key, request ask, cache_hit old,
                               refresh_turn) {
         const auto link = ask.options().link;
         const limit until = self->store_limit(ask);
-        auto answer = co_await fetch(self, key, std::move(ask), std::move(old), until);
+        std::shared_ptr<detail::lease_share> lease;
+        if constexpr (leasing_cache_backend<Backend>) {
+            if (self->takes_leases()) {
+                typename detail::lease_desk<Backend>::visit visit(self->leases, key, ask, no_time(),
+                                                                  self->store_patience());
+                const detail::lease_turn turn = co_await visit.next();
+                if (turn == detail::lease_turn::ask) co_return;  // another process does it
+                request look = ask;
+                look.options().cache = cache_mode::only_if_cached;
+                auto seen = co_await serve(self, std::move(look));
+                if (seen) co_return;
+                lease = visit.leave();
+            }
+        }
+        auto answer =
+            co_await fetch(self, key, std::move(ask), std::move(old), until, std::move(lease));
         if (!answer) co_return;
         auto& events = answer->events();
         for (bool more = true; more;) {
