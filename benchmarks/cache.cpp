@@ -3,6 +3,8 @@
 // Against a bare hash table (nothing can be quicker that finds a shared value), against the usual
 // cache (a list, a map and a mutex, least recently used first out), and, for the ratio of hits, also
 // against the best that any fixed choice of keys could do. In turn, medians of the rounds' ratios.
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -229,6 +231,13 @@ request question(std::size_t number) {
                        std::to_string(number) + ' ' + std::string(1900, 'q') + R"("}]})");
 }
 
+/// CPU time of this thread: nothing here waits, and others may want the processor.
+double cpu_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
 template <class Client>
 task<void> ask_all(Client client, const std::vector<request>& questions) {
     for (const request& ask : questions) {
@@ -246,15 +255,13 @@ void whole_calls() {
     const auto round = [&] {
         std::vector<request> asked;  // their keys are made anew
         for (std::size_t i = 0; i < calls; ++i) asked.push_back(question(i));
-        const auto began = std::chrono::steady_clock::now();
+        const double began = cpu_ns();
         asio::co_spawn(io, ask_all(client, asked), [](std::exception_ptr failed) {
             if (failed) std::rethrow_exception(failed);
         });
         io.restart();
         io.run();
-        const std::chrono::duration<double, std::nano> took =
-            std::chrono::steady_clock::now() - began;
-        return took.count() / static_cast<double>(calls);
+        return (cpu_ns() - began) / static_cast<double>(calls);
     };
     round();  // which fills the cache
     std::vector<double> each;

@@ -53,7 +53,7 @@ public:
     }
     bool answers(const cache_entry& kept, const request& ask) const {
         return (!refused(kept) || includes(policy_.negative, kept.refusal.kind())) &&
-               kept.canonical.view() == ask.canonical(rules.fields) &&
+               ask.means(kept.canonical.view(), rules.fields) &&
                kept.operation == ask.operation() && kept.tenant == ask.options().tenant() &&
                kept.origin == origin && kept.headers == headers_key(ask, rules);
     }

@@ -1,7 +1,10 @@
 // llmkit/core/canonical_json.hpp: one spelling for all JSON texts that mean the same.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,6 +12,54 @@
 #include <llmkit/detail/canonical_writer.hpp>
 
 namespace llmkit {
+
+namespace detail {
+
+/// The canonical form that this thread has written last, which lies where the next one will. Who
+/// needs a form only now, for its hash and to compare it, is spared a copy of it.
+class latest_form {
+public:
+    /// Writes the form of a text; nothing when it has none.
+    static std::optional<std::string_view> write(std::string_view json,
+                                                 std::span<const std::string_view> excluded) {
+        latest_form& mine = of_this_thread();
+        ++mine.number_;
+        mine.form_ = {};
+        const auto form = canonical_writer(json, excluded, mine.kept_).write();
+        if (form) mine.form_ = *form;
+        return form;
+    }
+    /// Whether it takes so much memory that it should not be left lying.
+    static bool large() { return of_this_thread().kept_.out.size() > 256 * 1024; }
+    static void drop() {
+        latest_form& mine = of_this_thread();
+        mine.kept_ = {};
+        mine.form_ = {};
+        ++mine.number_;
+    }
+    /// Tells the latest form from all others, whichever thread wrote them.
+    static std::uint64_t number() { return of_this_thread().number_; }
+    /// The form of that number, as long as it is this thread's latest.
+    static std::optional<std::string_view> find(std::uint64_t number) {
+        const latest_form& mine = of_this_thread();
+        return number == mine.number_ ? std::optional(mine.form_) : std::nullopt;
+    }
+
+private:
+    latest_form() : number_(threads_.fetch_add(1, std::memory_order_relaxed) << 40U) {}
+    static latest_form& of_this_thread() {
+        thread_local latest_form mine;
+        return mine;
+    }
+
+    static inline std::atomic<std::uint64_t> threads_{1};
+
+    canonical_writer::memory kept_;
+    std::string_view form_;
+    std::uint64_t number_;
+};
+
+}  // namespace detail
 
 /// Writes the canonical form of a JSON text to `out`: texts that mean the same have equal bytes,
 /// and texts that do not have different ones. Members of the top-level object named in
@@ -32,10 +83,9 @@ namespace llmkit {
 /// beyond 10^15. Members out of order are copied once a level that holds them.
 inline bool canonical_json(std::string_view json, std::string& out,
                            std::span<const std::string_view> excluded_top_level = {}) {
-    thread_local detail::canonical_writer::memory kept;
-    const auto form = detail::canonical_writer(json, excluded_top_level, kept).write();
+    const auto form = detail::latest_form::write(json, excluded_top_level);
     out.assign(form.value_or(std::string_view()));
-    if (constexpr std::size_t most = 256 * 1024; kept.out.size() > most) kept = {};
+    if (detail::latest_form::large()) detail::latest_form::drop();
     return form.has_value();
 }
 

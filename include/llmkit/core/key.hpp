@@ -119,6 +119,13 @@ private:
 /// What a request body says about transport only: not part of what is asked.
 inline constexpr std::array<std::string_view, 2> transport_only_members{"stream", "stream_options"};
 
+/// The key of a request's body; `form` is what it stands for, until this thread writes another form.
+inline key128 body_key(std::string_view body, std::string_view& form,
+                       std::span<const std::string_view> excluded_top_level) {
+    const auto written = detail::latest_form::write(body, excluded_top_level);
+    form = written.value_or(body);
+    return key_builder().add(written ? "json" : "raw").add(hash128(form)).finish();
+}
 /// The key of a request's body. `canonical` becomes the bytes that the key stands for: the
 /// canonical form, or the body itself when it is no JSON (those two never share a key).
 ///
@@ -126,9 +133,11 @@ inline constexpr std::array<std::string_view, 2> transport_only_members{"stream"
 ///     key128 key = body_key(R"({"model":"m","stream":true})", canonical, transport_only_members);
 inline key128 body_key(std::string_view body, std::string& canonical,
                        std::span<const std::string_view> excluded_top_level = {}) {
-    const bool json = canonical_json(body, canonical, excluded_top_level);
-    if (!json) canonical.assign(body);
-    return key_builder().add(json ? "json" : "raw").add(hash128(canonical)).finish();
+    std::string_view form;
+    const key128 key = body_key(body, form, excluded_top_level);
+    canonical.assign(form);
+    if (detail::latest_form::large()) detail::latest_form::drop();
+    return key;
 }
 
 }  // namespace llmkit

@@ -57,7 +57,11 @@ public:
         return shared_canonical(fields).view();
     }
     const bytes& shared_canonical(key_fields fields = key_fields::meaning) const {
-        return content_->formed(fields).text;
+        return content_->kept(fields);
+    }
+    /// Whether that form is this one. Just after `content_key` it costs no copy of the form.
+    bool means(std::string_view canonical, key_fields fields = key_fields::meaning) const {
+        return content_->at_hand(fields) == canonical;
     }
     /// The 128-bit hash of that form and the operation.
     key128 content_key(key_fields fields = key_fields::meaning) const {
@@ -85,8 +89,10 @@ public:
 private:
     struct form {
         detail::once made;
-        bytes text;
         key128 key;
+        std::uint64_t number = 0;  // in detail::latest_form
+        detail::once kept;
+        bytes text;
     };
     struct content {
         content(std::string op, bytes text) : operation(std::move(op)), body(std::move(text)) {}
@@ -95,7 +101,19 @@ private:
             parsing.run([this] { json = nlohmann::json::parse(body.view(), nullptr, false); });
             return json;
         }
-        form& formed(key_fields fields);
+        form& formed(key_fields fields) {
+            form& wanted = forms[static_cast<std::size_t>(fields)];
+            wanted.made.run([&] { write(wanted, fields); });
+            return wanted;
+        }
+        void write(form& wanted, key_fields fields);
+        const bytes& kept(key_fields fields);
+        std::string_view at_hand(key_fields fields) {
+            form& wanted = formed(fields);
+            const auto latest =
+                wanted.kept.made() ? std::nullopt : detail::latest_form::find(wanted.number);
+            return latest ? *latest : kept(fields).view();
+        }
 
         const std::string operation;
         const bytes body;
@@ -108,18 +126,34 @@ private:
     detail::copy_on_write<call_options> options_;
 };
 
-inline request::form& request::content::formed(key_fields fields) {
-    form& wanted = forms[static_cast<std::size_t>(fields)];
-    wanted.made.run([&] {
-        static constexpr std::string_view excluded[] = {"stream", "stream_options", "user"};
-        const std::span<const std::string_view> all(excluded);
-        const auto leave_out = fields == key_fields::without_user ? all : all.first(2);
-        std::string canonical;
-        const key128 meaning = body_key(body.view(), canonical, leave_out);
-        wanted.text = canonical == body.view() ? body : bytes(std::move(canonical));
-        wanted.key = key_builder().add(operation).add(meaning).finish();
+/// Leaves the form where the thread's next one will be written, unless that is too large.
+inline void request::content::write(form& wanted, key_fields fields) {
+    static constexpr std::string_view excluded[] = {"stream", "stream_options", "user"};
+    const std::span<const std::string_view> all(excluded);
+    const auto leave_out = fields == key_fields::without_user ? all : all.first(2);
+    std::string_view canonical;
+    const key128 meaning = body_key(body.view(), canonical, leave_out);
+    wanted.key = key_builder().add(operation).add(meaning).finish();
+    wanted.number = detail::latest_form::number();
+    const bool same = canonical == body.view();
+    const bool large = detail::latest_form::large();
+    if (same || large) {
+        wanted.kept.run([&] { wanted.text = same ? body : bytes::copy(canonical); });
+    }
+    if (large) detail::latest_form::drop();
+}
+inline const bytes& request::content::kept(key_fields fields) {
+    form& wanted = formed(fields);
+    wanted.kept.run([&] {
+        form again;
+        auto latest = detail::latest_form::find(wanted.number);
+        if (!latest) {
+            write(again, fields);
+            latest = detail::latest_form::find(again.number);
+        }
+        wanted.text = again.kept.made() ? again.text : bytes::copy(*latest);
     });
-    return wanted;
+    return wanted.text;
 }
 
 }  // namespace llmkit

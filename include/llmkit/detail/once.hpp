@@ -10,9 +10,11 @@ namespace llmkit::detail {
 /// `std::call_once` without a system call, and a maker that throws leaves it to the next.
 class once {
 public:
+    bool made() const { return made_.load(std::memory_order_acquire); }
+
     template <class Maker>
     void run(const Maker& make) {
-        if (made_.load(std::memory_order_acquire)) return;
+        if (made()) return;
         const std::lock_guard lock(mutex_);
         if (made_.load(std::memory_order_relaxed)) return;
         make();

@@ -113,6 +113,7 @@ private:
     static task<result<response>> fetch(std::shared_ptr<core> self, key128 key, request ask,
                                         cache_hit old, limit until,
                                         std::shared_ptr<detail::lease_share> lease) {
+        ask.canonical(self->rules.fields);  // it will be kept, and is still at hand
         request onward = ask;
         // Before anybody is asked: what is invalidated from here on is not given again.
         std::optional<std::vector<tag_mark>> tags(std::in_place);
