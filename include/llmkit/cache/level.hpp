@@ -100,6 +100,7 @@ public:
     level_stats stats() const {
         level_stats now = counts.read();
         now.name = name;
+        now.instant = instant;
         now.state = health.state();
         return now;
     }

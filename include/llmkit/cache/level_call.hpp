@@ -65,7 +65,8 @@ public:
         const bool late = !failed || failed->kind() == error_kind::timeout || now >= end;
         if (!late) {
             level_counts::add(level_.counts.errors);
-            return verdict::failed;
+            // Of a server that refuses one key it can be said that it answers.
+            return failed->kind() == error_kind::invalid_request ? verdict::fine : verdict::failed;
         }
         if (failed && end - began_ < std::min(most_, fair_time)) return verdict::none;
         level_counts::add(level_.counts.timeouts);

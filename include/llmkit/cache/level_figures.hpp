@@ -21,6 +21,7 @@ namespace llmkit {
 /// What one level did since the cache was made.
 struct level_stats {
     std::string_view name;
+    bool instant = false;  ///< then bytes and latency are not counted
     level_state state = level_state::up;
     std::uint64_t hits = 0;        ///< look-ups that it answered
     std::uint64_t misses = 0;      ///< and those for which it had nothing of use
@@ -29,9 +30,9 @@ struct level_stats {
     std::uint64_t skipped = 0;     ///< look-ups and writes spared while it was down
     std::uint64_t probes = 0;      ///< look-ups beside the calls, to see whether it is up again
     std::uint64_t writes = 0;      ///< promotions included
-    std::uint64_t bytes_read = 0;  ///< of its hits; not counted where the level is instant
+    std::uint64_t bytes_read = 0;  ///< of its hits
     std::uint64_t bytes_written = 0;
-    histogram_snapshot latency;  ///< of its look-ups, where it is not instant
+    histogram_snapshot latency;  ///< of its look-ups
 };
 
 /// The same of all levels, and of what waits to be written.
@@ -104,8 +105,8 @@ inline std::vector<reading> tiered_stats::readings() const {
         count("timeouts", level.timeouts, "Look-ups, writes and erasures that took too long.");
         count("skipped", level.skipped, "Look-ups and writes spared while the level was down.");
         count("probes", level.probes, "Look-ups that tried whether the level is up again.");
+        if (level.instant) continue;
         count("written_bytes", level.bytes_written, "Of the answers written into this level.");
-        if (level.latency.count() == 0) continue;
         count("read_bytes", level.bytes_read, "Of the answers that this level gave.");
         all.push_back(reading::now(called("p50_seconds"), detail::in_seconds(level.latency.p50()),
                                    "Half of the look-ups were within this."));
