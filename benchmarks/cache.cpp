@@ -25,6 +25,7 @@
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/layer/cache.hpp>
 
+#include "cache_dedup.hpp"
 #ifdef LLMKIT_PEER_LLMKIT__SQLITE
 #include "cache_sqlite.hpp"
 #endif
@@ -275,6 +276,9 @@ int main() {
     hits();
     ratios();
     whole_calls();
+    const bench::fanout_times shared = bench::time_fanout(rounds);
+    std::printf("result dedup.stream_fanout_ns %.3g ns\n", shared.shared);
+    std::printf("result dedup.stream_fanout_vs_wake %.3g ratio\n", shared.ratio);
 #ifdef LLMKIT_PEER_LLMKIT__SQLITE
     const bench::sqlite_times file = bench::time_sqlite(rounds);
     print("sqlite_get_us", file.statement, "us");

@@ -68,7 +68,9 @@ public:
         std::unique_lock lock(from.mutex_);
         while (!take_or_pull(lock, item)) {
             if (news()) continue;
-            const auto why = co_await wait(lock, from.news_, from.time_, until_);
+            detail::parking parked(lock, from.news_, from.time_.timers());
+            const auto rung = co_await parked.begin(until_);
+            const woke why = parked.end(rung);
             if (why != woke::by_bell) co_return flight_limit(why);
         }
         co_return item;
@@ -120,6 +122,8 @@ private:
         if (next_ < from.log_.first()) {
             into = error(error_kind::too_slow,
                          "this reader fell behind what the shared answer's log can hold");
+        } else if (next_ + 1 == from.log_.end()) {
+            into = take_from_log(*seat_.shared());
         } else if (next_ < from.log_.end()) {
             refill(*seat_.shared());
             take_own(into);
@@ -135,14 +139,19 @@ private:
         std::size_t bytes = 0;
         const std::size_t end =
             std::min(from.log_.end(), next_ + std::max<std::size_t>(from.policy_.window, 1));
-        for (; next_ < end && bytes < detail::own_bytes; ++next_) {
-            const event& one = from.log_[next_];
-            own_.push_back(one);
-            const std::size_t size = detail::kept_bytes(one);
-            bytes += size;
-            if (next_ >= from.furthest_) from.ahead_ -= size;
+        while (next_ < end && bytes < detail::own_bytes) {
+            own_.push_back(take_from_log(from));
+            bytes += detail::kept_bytes(own_.back());
         }
-        from.furthest_ = std::max(from.furthest_, next_);
+    }
+    const event& take_from_log(flight& from) {
+        const event& one = from.log_[next_];
+        if (next_ >= from.furthest_) {
+            from.ahead_ -= detail::kept_bytes(one);
+            from.furthest_ = next_ + 1;
+        }
+        ++next_;
+        return one;
     }
 
     flight_seat seat_;

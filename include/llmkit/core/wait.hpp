@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -33,6 +34,12 @@ public:
     void operator()() {
         auto where = asio::get_associated_executor(handler_);
         asio::post(where, [handler = std::move(handler_), why = why_]() mutable { handler(why); });
+    }
+    executor where() const { return asio::get_associated_executor(handler_); }
+    /// Resumes it inline: on its own executor only.
+    void here() {
+        wait_handler handler = std::move(handler_);
+        handler(why_);
     }
 
 private:
@@ -106,14 +113,20 @@ public:
     bell& operator=(const bell&) = delete;
 
     bool empty() const { return !first_; }
+    std::size_t size() const { return size_; }
 
     /// Chooses who has waited longest. Under the owner's mutex.
     wakeup ring_one() {
+        auto won = ring_claim();
+        return won ? wakeup(std::move(*won)) : wakeup();
+    }
+    /// The same, for `wakeups`.
+    std::optional<detail::claimed_wait> ring_claim() {
         while (detail::wait_node* node = first_) {
             unlink(*node);
-            if (auto won = node->claim(detail::wake_reason::bell)) return wakeup(std::move(*won));
+            if (auto won = node->claim(detail::wake_reason::bell)) return won;
         }
-        return wakeup();
+        return std::nullopt;
     }
     /// Chooses all. Under the owner's mutex.
     std::vector<wakeup> ring_all() {
@@ -127,6 +140,7 @@ public:
         (last_ ? last_->behind : first_) = &node;
         last_ = &node;
         node.linked = true;
+        ++size_;
     }
     void unlink(detail::wait_node& node) {
         if (!node.linked) return;
@@ -134,11 +148,13 @@ public:
         (node.behind ? node.behind->before : last_) = node.before;
         node.before = node.behind = nullptr;
         node.linked = false;
+        --size_;
     }
 
 private:
     detail::wait_node* first_ = nullptr;
     detail::wait_node* last_ = nullptr;
+    std::size_t size_ = 0;
 };
 
 namespace detail {
@@ -199,6 +215,36 @@ inline task<wake_reason> park(wait_node& parked, bell* in, std::unique_lock<std:
         asio::use_awaitable, &parked, in, guarding, &queue, last);
 }
 
+/// One wait, in the frame of whoever waits: what `wait` does, without a coroutine of its own.
+///
+///     parking parked(lock, bell, timers);
+///     const auto why = co_await parked.begin(until);
+///     if (parked.end(why) != woke::by_bell) …
+class parking {
+public:
+    parking(std::unique_lock<std::mutex>& lock, bell& where, timer_queue& timers)
+        : lock_(lock), bell_(where), timers_(timers), guard_(node_, &where, lock.mutex(), timers) {}
+
+    task<wake_reason> begin(limit until) { return park(node_, &bell_, &lock_, timers_, until); }
+    /// Holds the lock again; throws on cancellation.
+    woke end(wake_reason why) {
+        lock_ = guard_.release();
+        if (why == wake_reason::cancel) {
+            lock_.unlock();
+            throw_cancelled();
+        }
+        if (why == wake_reason::bell) return woke::by_bell;
+        return why == wake_reason::close ? woke::by_close : woke::by_limit;
+    }
+
+private:
+    std::unique_lock<std::mutex>& lock_;
+    bell& bell_;
+    timer_queue& timers_;
+    wait_node node_;
+    wait_guard guard_;
+};
+
 }  // namespace detail
 
 /// Parks the calling coroutine in `where` until it is rung, `until` passes or it is cancelled.
@@ -216,17 +262,9 @@ inline task<wake_reason> park(wait_node& parked, bell* in, std::unique_lock<std:
 /// destroyed instead of resumed.
 inline task<woke> wait(std::unique_lock<std::mutex>& lock, bell& where, clock_handle time,
                        limit until) {
-    detail::wait_node node;
-    std::mutex* const mutex = lock.mutex();
-    detail::wait_guard guard(node, &where, mutex, time.timers());
-    const auto why = co_await detail::park(node, &where, &lock, time.timers(), until);
-    lock = guard.release();
-    if (why == detail::wake_reason::cancel) {
-        lock.unlock();
-        throw_cancelled();
-    }
-    if (why == detail::wake_reason::bell) co_return woke::by_bell;
-    co_return why == detail::wake_reason::close ? woke::by_close : woke::by_limit;
+    detail::parking parked(lock, where, time.timers());
+    const auto why = co_await parked.begin(until);
+    co_return parked.end(why);
 }
 
 /// Waits until `until` passes: `by_limit`, or `by_close` when its pipeline was closed before.

@@ -14,6 +14,7 @@
 #include <llmkit/core/response.hpp>
 #include <llmkit/core/result.hpp>
 #include <llmkit/core/wait.hpp>
+#include <llmkit/core/wakeups.hpp>
 #include <llmkit/detail/event_haul.hpp>
 #include <llmkit/detail/event_log.hpp>
 #include <llmkit/detail/pooled.hpp>
@@ -175,44 +176,44 @@ private:
         }
         const bool any = !found.empty();
         const bool dry = !found.full();
-        std::vector<wakeup> woken;
+        wakeups woken;
         lock.lock();
         if (keep(found, true, woken) != then::stop && !dry) {
             resting_ = std::move(source);
         } else {
-            woken.push_back(wanted_.ring_one());
+            woken.ring_one(wanted_);
         }
         found.events().swap(own);
         if (!woken.empty()) {
             lock.unlock();
-            woken.clear();
+            woken.fire();
             source.reset();
             lock.lock();
         }
         return any;
     }
     void publish_head(response_head head) {
-        std::vector<wakeup> woken;
+        wakeups woken;
         std::lock_guard lock(mutex_);
         head_ = std::move(head);
-        woken = news_.ring_all();
+        woken.ring_all(news_);
     }
     void publish_whole(response_head head, event only) {
-        std::vector<wakeup> woken;
+        wakeups woken;
         std::lock_guard lock(mutex_);
         head_ = std::move(head);
         log_.push(std::move(only));
         ended_ = true;
-        woken = news_.ring_all();
+        woken.ring_all(news_);
     }
     /// Puts what was pulled into the log, unless the flight has ended meanwhile.
     then keep(detail::event_haul found) {
-        std::vector<wakeup> woken;
+        wakeups woken;
         std::lock_guard lock(mutex_);
         return keep(found, false, woken);
     }
     /// `taken`: by the foremost reader, who keeps what he has pulled himself.
-    then keep(detail::event_haul& found, bool taken, std::vector<wakeup>& woken) {
+    then keep(detail::event_haul& found, bool taken, wakeups& woken) {
         if (ended_) {
             found.events().clear();
             return then::stop;
@@ -225,19 +226,19 @@ private:
         while (log_.bytes() > policy_.log_bytes && log_.first() < furthest_) log_.drop_first();
         ended_ = found.ended();
         failure_ = std::move(found.failure());
-        woken = news_.ring_all();
+        woken.ring_all(news_);
         if (ended_) return then::stop;
         return far_ahead() ? then::rest : then::pull;
     }
     void end(std::optional<error> why) {
         std::shared_ptr<response> dropped;
-        std::vector<wakeup> woken;
+        wakeups woken;
         std::lock_guard lock(mutex_);
         dropped = std::move(resting_);
         if (ended_) return;
         ended_ = true;
         failure_ = std::move(why);
-        woken = news_.ring_all();
+        woken.ring_all(news_);
     }
 
     void leave() {
