@@ -200,6 +200,18 @@ TEST_CASE("an error event after HTTP 200 is classified by its type", "[openai]")
     CHECK(out.failure->message() == "full");
 }
 
+TEST_CASE("an event named error is one, whatever it holds", "[openai]") {
+    for (const std::string data : {"upstream timed out", "{half", "{}", "null"}) {
+        INFO(data);
+        http_answer script(
+            200, "data: " + says("a") + "\n\nevent: error\ndata: " + data + "\n\ndata: [DONE]\n\n");
+        auto out = hear(script.type("text/event-stream"));
+        CHECK(out.text == "a");
+        REQUIRE(out.failure);
+        CHECK(out.failure->kind() == error_kind::server);
+    }
+}
+
 TEST_CASE("plain JSON is understood although a stream was asked for", "[openai]") {
     auto out = hear(recorded("aimock.unary"));
     CHECK_FALSE(out.failure);

@@ -110,13 +110,14 @@ private:
     /// Nothing for an event that says nothing.
     std::optional<stream_item> read_event() {
         event_facts facts;
+        if (raw_.name == "error") return exchange_.refuse(raw_.data);  // be it JSON or not
         if (!chunks_.read(raw_.data, facts)) {
             if (!known_) return event(shared(raw_.data), facts, bytes::copy(raw_.name));
             ++malformed_;
             if (bad_start_.empty()) bad_start_ = raw_.data.substr(0, 1000);
             return std::nullopt;
         }
-        if (facts.error || raw_.name == "error") return exchange_.refuse(raw_.data);
+        if (facts.error) return exchange_.refuse(raw_.data);
         if (facts.last) answer_.finish();  // the end of the message may still be on its way
         if (facts.last && !valid_ && known_) return at_end(nullptr);
         valid_ = true;
