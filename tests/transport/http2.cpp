@@ -110,6 +110,22 @@ TEST_CASE("a request arrives as it was made, without what belongs to one HTTP/1.
     CHECK(empty->well());
 }
 
+TEST_CASE("a field's value has no blanks around it, which HTTP/2 forbids", "[http2]") {
+    desk held;
+    bed here(held.handler());
+    headers fields;
+    fields.add("X-Key", " sk-1\t").add("X-Empty", "  ").add("Host", " other.example ");
+    auto call = here.call(http_request("GET", here.at(), fields));
+    REQUIRE(here.until([&] { return call->done || held.size() == 1; }));
+    REQUIRE(held.size() == 1);
+    CHECK(held.asks[0].second["x-key"] == "sk-1");
+    CHECK(held.asks[0].second["x-empty"].empty());
+    CHECK(held.asks[0].second[":authority"] == "other.example");
+    held.answer(0);
+    REQUIRE(here.done(call));
+    CHECK(call->well());
+}
+
 TEST_CASE("what may not be sent is refused before anything is", "[http2]") {
     bed here(pong);
     headers fields;

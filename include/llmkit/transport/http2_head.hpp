@@ -24,14 +24,14 @@ public:
         const std::string& method = ask.method();
         path_ = to.target();
         const auto host = ask.fields().get("host");
-        authority_ = host ? std::string(*host) : std::string(to.authority());
+        authority_ = host ? trim_blanks(*host) : to.authority();
         names_.clear();
         add(":method", method);
         add(":scheme", to.scheme());
         add(":authority", authority_);
         add(":path", path_);
         for (const auto [name, value] : ask.fields())
-            if (!of_a_connection(name, value)) add(name, value);
+            if (!of_a_connection(name, value)) add(name, trim_blanks(value));  // RFC 9113 §8.2.1
         if (!ask.body().empty() || method == "POST" || method == "PUT" || method == "PATCH") {
             length_ = std::to_string(ask.body().size());
             add("content-length", length_);
