@@ -29,6 +29,7 @@
 #ifdef LLMKIT_PEER_LLMKIT__SQLITE
 #include "cache_sqlite.hpp"
 #endif
+#include "cache_redis.hpp"
 
 using namespace llmkit;
 
@@ -283,5 +284,22 @@ int main() {
     const bench::sqlite_times file = bench::time_sqlite(rounds);
     print("sqlite_get_us", file.statement, "us");
     print("sqlite_get_with_hop_us", file.with_hop, "us");
+#endif
+    try {
+        const bench::redis_times far = bench::time_redis(rounds);
+        print("redis_get_by_hand_us", far.by_hand, "us");
+        print("redis_get_us", far.ours, "us");
+        print("redis_get_vs_hand_pipelined", far.ratio, "ratio");
+        print("redis_find_us", far.find, "us");
+    } catch (const std::exception& why) {
+        std::printf("without Redis: %s\n", why.what());
+    }
+    const bench::parse_times ours = bench::our_parser();
+    print("redis_parse_value_ns", ours.value, "ns");
+    print("redis_parse_list_ns", ours.list, "ns");
+#ifdef BENCH_HIREDIS
+    const bench::parse_times theirs = bench::hiredis_parser();
+    print("redis_parse_value_hiredis_ns", theirs.value, "ns");
+    print("redis_parse_list_hiredis_ns", theirs.list, "ns");
 #endif
 }
