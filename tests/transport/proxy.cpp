@@ -240,6 +240,15 @@ TEST_CASE("a proxy that is not there is named", "[proxy]") {
     CHECK(how.message().starts_with("cannot connect to the proxy http://127.0.0.1:" + port));
     run_test(context, fails("https://me:secret@127.0.0.1", "https://api.test/", how));
     CHECK(how.kind() == error_kind::configuration);
+    for (const char* to : {"https://api.test/", "http://api.test/"}) {
+        run_test(context, fails("http://me:secret@nowhere.invalid:3128", to, how));
+        INFO(how.to_string());
+        CHECK(how.kind() == error_kind::resolve);
+        CHECK(how.message().find("the proxy http://nowhere.invalid:3128") !=
+              std::string_view::npos);
+        CHECK(how.advice().find("HTTPS_PROXY") != std::string_view::npos);
+        CHECK(how.to_string().find("secret") == std::string::npos);
+    }
 }
 
 TEST_CASE("a proxy that does not answer is given up by the connect limit", "[proxy]") {

@@ -80,6 +80,10 @@ struct connect_limits {
     limit until;
 };
 
+inline constexpr std::string_view check_proxy =
+    "Check that the proxy runs and where it is said to be: in the environment (HTTPS_PROXY, "
+    "HTTP_PROXY, ALL_PROXY) or in proxy().";
+
 /// The error for a server, or a proxy before it, that is not to be reached.
 inline error connect_error(const hop& by, const url& to, const dialed& how) {
     const std::string why = how.failed.message();
@@ -97,9 +101,7 @@ inline error connect_error(const hop& by, const url& to, const dialed& how) {
     if (by.proxy)
         return error(error_kind::connect, fmt::format("cannot connect to the proxy {} ({}{})",
                                                       by.proxy->name(), why, tried))
-            .with_advice(
-                "Check that the proxy runs and where it is said to be: in the environment "
-                "(HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or in proxy().");
+            .with_advice(std::string(check_proxy));
     return error(error_kind::connect,
                  fmt::format("cannot connect to {} ({}{})", to.authority(), why, tried));
 }
@@ -119,7 +121,12 @@ inline task<result<stream_socket>> reach(std::shared_ptr<const connector> with, 
         auto looked = co_await resolver::find(with->names, host, limits.until);
         if (!looked) {
             const error_kind kind = looked.error().kind();
-            if (kind != error_kind::closed && kind != error_kind::timeout) co_return looked.error();
+            if (kind != error_kind::closed && kind != error_kind::timeout) {
+                if (!by.proxy) co_return looked.error();
+                const auto why = looked.error().message();
+                co_return error(kind, fmt::format("the proxy {}: {}", by.proxy->name(), why))
+                    .with_advice(std::string(check_proxy));
+            }
             co_return limits.ended(kind == error_kind::closed ? woke::by_close : woke::by_limit,
                                    "looking up the host name");
         }
