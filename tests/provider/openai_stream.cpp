@@ -165,6 +165,10 @@ TEST_CASE("every choice must finish when [DONE] does not come", "[openai]") {
     CHECK(out.failure->kind() == error_kind::truncated);
     out = hear(http_answer::events({says("a"), stop, second}), call_options(), R"({"n":2})");
     CHECK_FALSE(out.failure);
+    // Some say it again beside the usage: that finishes no other choice.
+    out = hear(http_answer::events({says("a"), stop, stop}), call_options(), R"({"n":2})");
+    REQUIRE(out.failure);
+    CHECK(out.failure->kind() == error_kind::truncated);
 }
 
 TEST_CASE("[DONE] ends the stream though the connection stays open", "[openai]") {

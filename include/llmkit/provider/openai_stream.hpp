@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,21 +17,31 @@
 
 namespace llmkit::detail {
 
-/// How many choices say in this chunk that they are finished.
-inline std::int64_t finished_choices(std::string_view chunk) {
-    std::int64_t count = 0;
-    json_scanner scan(chunk);
-    scan.members([&](json_string key) {
-        if (!(key == "choices")) return;
-        scan.elements([&] {
-            scan.members([&](json_string member) {
-                json_string reason;
-                if (member == "finish_reason" && scan.read(reason) && !reason.empty()) ++count;
-            });
+/// Which of several choices have said that they are finished; some servers say it again beside the
+/// usage.
+class finished_choices {
+public:
+    void read(std::string_view chunk) {
+        json_scanner scan(chunk);
+        scan.members([&](json_string key) {
+            if (key == "choices") scan.elements([&] { choice(scan); });
         });
-    });
-    return count;
-}
+    }
+    std::int64_t count() const { return static_cast<std::int64_t>(which_.size()); }
+
+private:
+    void choice(json_scanner& scan) {
+        std::int64_t index = 0;
+        json_string reason;
+        scan.members([&](json_string member) {
+            if (member == "index") scan.read(index);
+            if (member == "finish_reason") scan.read(reason);
+        });
+        if (!reason.empty()) which_.insert(index);
+    }
+
+    std::set<std::int64_t> which_;
+};
 
 /// Events that are already there.
 class ready_events final : public stream_source {
@@ -123,7 +134,8 @@ private:
         valid_ = true;
         exchange_.first_event();
         if (facts.finish != finish_reason::none) {
-            finished_ += choices_ > 1 ? finished_choices(raw_.data) : 1;
+            any_finished_ = true;
+            if (choices_ > 1) finished_.read(raw_.data);
         }
         facts.injected = injected_ && facts.usage.known && !facts.content && !facts.tool_call &&
                          facts.finish == finish_reason::none;
@@ -143,7 +155,7 @@ private:
 
     /// No more input: complete, or why not. `lost` is the transport's failure.
     stream_item at_end(const error* lost) {
-        if (valid_ && finished_ >= choices_) return stream_item();
+        if (any_finished_ && (choices_ <= 1 || finished_.count() >= choices_)) return stream_item();
         if (lost) return exchange_.fail(*lost);
         if (!known_) return stream_item();
         if (!valid_ && malformed_ != 0) {
@@ -164,7 +176,8 @@ private:
     sse_event raw_;
     bool framed_ = false;  // raw_ holds an event that was not read yet
     std::int64_t choices_;
-    std::int64_t finished_ = 0;
+    bool any_finished_ = false;
+    finished_choices finished_;  // of several
     std::size_t malformed_ = 0;
     std::string bad_start_;
     bool valid_ = false;
