@@ -104,6 +104,24 @@ TEST_CASE("the lines of a message follow every change", "[headers]") {
     CHECK(all(h) == "first=;Empty=e;last=2;");
 }
 
+TEST_CASE("a field taken out of a message behaves like any other", "[headers]") {
+    headers h;
+    const std::string line = "Name:  value  \r\n";
+    h.add("first", "1");
+    h.add_line(line, 4, std::string_view(line).substr(7, 5));
+    const std::string_view none = "Empty:\r\n";
+    h.add_line(none, 5, none.substr(6, 0));
+    h.add_line(line, 4, std::string_view(line).substr(7, 0)).add("last", "2");
+    CHECK(all(h) == "first=1;Name=value;Empty=;Name=;last=2;");
+    CHECK(h.lines() == "first: 1\r\n" + line + "Empty:\r\n" + line + "last: 2\r\n");
+    h.set("name", "longer value");
+    CHECK(all(h) == "first=1;Name=longer value;Empty=;last=2;");
+    CHECK(h.remove("NAME") == 1);
+    h.set("empty", "e").set("first", "");
+    CHECK(all(h) == "first=;Empty=e;last=2;");
+    CHECK(h.lines() == "first: \r\nEmpty:e\r\nlast: 2\r\n");
+}
+
 TEST_CASE("copies are independent and a moved-from set can be used again", "[headers]") {
     headers h;
     h.add("a", "1");

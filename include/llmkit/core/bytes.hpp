@@ -28,7 +28,12 @@ public:
         : owner_(std::move(owner)), view_(view) {}
     /// Text that lives for ever, such as a literal.
     static bytes literal(std::string_view text) { return bytes(nullptr, text); }
-    static bytes copy(std::string_view text) { return bytes(std::string(text)); }
+    static bytes copy(std::string_view text) {
+        auto room = std::make_shared_for_overwrite<char[]>(text.size());
+        text.copy(room.get(), text.size());
+        const char* const begin = room.get();
+        return bytes(std::move(room), {begin, text.size()});
+    }
 
     std::string_view view() const { return view_; }
     std::size_t size() const { return view_.size(); }

@@ -163,7 +163,7 @@ private:
         const http1_error wrong = read_field(line_.text(), field);
         if (wrong != http1_error::none) return fail(wrong);
         if (trailers_.size() == limits.fields) return fail(http1_error::too_many_fields);
-        trailers_.add(field.name, field.value);
+        trailers_.add_line(line_.with_end(), field.name.size(), field.value);
     }
 
     http1_line line_;

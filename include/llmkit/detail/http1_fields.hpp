@@ -23,11 +23,13 @@ inline http1_error read_field(std::string_view line, header& out) {
         return rest.starts_with(':') ? http1_error::space_before_colon
                                      : http1_error::bad_field_name;
     }
-    const std::string_view value = trim_blanks(line.substr(colon + 1));
+    const char* const name = line.data();
+    line.remove_prefix(colon + 1);
+    const std::string_view value = trim_blanks(line);
     if (has_control(value))
         return value.find('\r') != std::string_view::npos ? http1_error::bare_line_break
                                                           : http1_error::bad_field_value;
-    out = {line.substr(0, colon), value};
+    out = {{name, colon}, value};
     return http1_error::none;
 }
 

@@ -27,21 +27,25 @@ public:
             buffer_.clear();
             taken_ = false;
         }
-        const void* found = in.empty() ? nullptr : std::memchr(in.data(), '\n', in.size());
+        const char* const begin = in.data();
+        const void* const found = in.empty() ? nullptr : std::memchr(begin, '\n', in.size());
         const std::size_t here =
-            found ? static_cast<std::size_t>(static_cast<const char*>(found) - in.data()) + 1
+            found ? static_cast<std::size_t>(static_cast<const char*>(found) - begin) + 1
                   : in.size();
         size_ = buffer_.size() + here;
         if (size_ > limit) return state::too_long;
-        if (!found || !buffer_.empty()) buffer_.append(in.substr(0, here));
-        text_ = !found || !buffer_.empty() ? std::string_view(buffer_) : in.substr(0, here);
+        text_ = {begin, here};
+        if (!found || !buffer_.empty()) text_ = buffer_.append(text_);
         in.remove_prefix(here);
         if (!found) return state::partial;
         taken_ = true;
-        if (text_.size() < 2 || text_[text_.size() - 2] != '\r') return state::bare;
+        if (size_ < 2 || text_[size_ - 2] != '\r') return state::bare;
         text_.remove_suffix(2);
         return state::whole;
     }
+
+    /// The whole line with its CR LF; like `text`.
+    std::string_view with_end() const { return {text_.data(), size_}; }
 
     /// The line without its CR LF, or what came of it so far. Valid until the next `take`, and no
     /// longer than the input.

@@ -208,7 +208,7 @@ private:
         if (wrong == http1_error::none && fields_.size() == limits_.fields)
             wrong = http1_error::too_many_fields;
         if (wrong != http1_error::none) return fail(wrong);
-        fields_.add(field.name, field.value);
+        fields_.add_line(line_.with_end(), field.name.size(), field.value);
     }
 
     // Whether the head is to be shown; not so for interim answers and failures.

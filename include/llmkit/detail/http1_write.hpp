@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -15,14 +16,21 @@
 
 namespace llmkit::detail {
 
-/// Appends texts one after another, growing `out` once. None of them may lie in `out`.
+/// Puts texts one after another; gives the place behind the last one.
+inline char* put_all(char* to, std::initializer_list<std::string_view> texts) {
+    for (const std::string_view text : texts) to = std::copy(text.begin(), text.end(), to);
+    return to;
+}
+inline std::size_t size_of_all(std::initializer_list<std::string_view> texts) {
+    std::size_t size = 0;
+    for (const std::string_view text : texts) size += text.size();
+    return size;
+}
+/// Appends texts, none of which lies in `out`.
 inline void append_all(std::string& out, std::initializer_list<std::string_view> texts) {
     const std::size_t begin = out.size();
-    std::size_t size = begin;
-    for (const std::string_view text : texts) size += text.size();
-    out.resize(size);
-    char* to = out.data() + begin;
-    for (const std::string_view text : texts) to = std::copy(text.begin(), text.end(), to);
+    out.resize(begin + size_of_all(texts));
+    put_all(out.data() + begin, texts);
 }
 
 /// How the body that follows a head is framed, and so which framing header is written: none,
@@ -33,13 +41,27 @@ public:
     static constexpr http1_body sized(std::uint64_t bytes) { return {kind::sized, bytes}; }
     static constexpr http1_body chunked() { return {kind::chunked, 0}; }
 
-    /// Writes that header, and the empty line after the last one.
-    void end_head(std::string& out) const {
-        if (kind_ == kind::none) return append_all(out, {"\r\n"});
-        if (kind_ == kind::chunked) return append_all(out, {"Transfer-Encoding: chunked\r\n\r\n"});
-        char digits[20];
-        const char* const end = std::to_chars(digits, digits + sizeof digits, size_).ptr;
-        append_all(out, {"Content-Length: ", std::string_view(digits, end), "\r\n\r\n"});
+    /// That header, and the empty line after the last one.
+    class ending {
+    public:
+        operator std::string_view() const { return {text_.data(), size_}; }
+
+    private:
+        friend class http1_body;
+        std::array<char, 48> text_;
+        std::size_t size_ = 0;
+    };
+    ending end_of_head() const {
+        ending out;
+        char* to = out.text_.data();
+        if (kind_ == kind::chunked) to = put_all(to, {"Transfer-Encoding: chunked\r\n"});
+        if (kind_ == kind::sized) {
+            to = put_all(to, {"Content-Length: "});
+            to = put_all(std::to_chars(to, to + 20, size_).ptr, {"\r\n"});
+        }
+        to = put_all(to, {"\r\n"});
+        out.size_ = static_cast<std::size_t>(to - out.text_.data());
+        return out;
     }
 
 private:
@@ -58,8 +80,8 @@ inline bool sendable(const headers& fields, std::string& why) {
             why = headers::problem(name, value);
             return false;
         }
-        if (same_ignoring_case(name, "content-length") ||
-            same_ignoring_case(name, "transfer-encoding")) {
+        if ((name.size() == 14 && same_ignoring_case(name, "content-length")) ||
+            (name.size() == 17 && same_ignoring_case(name, "transfer-encoding"))) {
             why = std::string("header '")
                       .append(name)
                       .append("' is written by the transport itself: take it out");
@@ -69,16 +91,9 @@ inline bool sendable(const headers& fields, std::string& why) {
     return true;
 }
 
-/// Appends a request's head to `out`. A `Host` among the headers replaces `host`. Appends nothing
-/// and says `why`, without quoting any value, when something in it may not be sent.
-///
-///     std::string out, why;
-///     write_request_head(out, "POST", url.target(), url.authority(), fields,
-///                        http1_body::sized(body.size()), why);
-inline bool write_request_head(std::string& out, std::string_view method, std::string_view target,
-                               std::string_view host, const headers& fields, http1_body body,
-                               std::string& why) {
-    why.clear();
+/// Whether a request's head may go on the wire, or `why` not, without quoting any value.
+inline bool sendable_request(std::string_view method, std::string_view target,
+                             std::string_view host, const headers& fields, std::string& why) {
     if (!is_token(method)) {
         why = "the request's method is no HTTP method: use GET, POST, …";
         return false;
@@ -90,19 +105,65 @@ inline bool write_request_head(std::string& out, std::string_view method, std::s
         return false;
     }
     std::size_t hosts = 0;
-    for (const auto [name, value] : fields) hosts += same_ignoring_case(name, "host");
+    for (const auto [name, value] : fields)
+        hosts += name.size() == 4 && same_ignoring_case(name, "host");
     if (hosts > 1 || (hosts == 0 && has_control(host))) {
         why = hosts > 1 ? "the request has several Host headers: keep one"
                         : "the request's host holds a control character: remove it";
         return false;
     }
-    if (!sendable(fields, why)) return false;
-    if (hosts == 0) {
-        append_all(out, {method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n", fields.lines()});
-    } else {
-        append_all(out, {method, " ", target, " HTTP/1.1\r\n", fields.lines()});
+    return sendable(fields, why);
+}
+
+/// The head of a request that is `sendable_request`. A `Host` among the headers replaces `host`.
+/// Refers to what it is made of.
+class http1_request_head {
+public:
+    http1_request_head(std::string_view method, std::string_view target, std::string_view host,
+                       const headers& fields, http1_body body)
+        : ending_(body.end_of_head()) {
+        const bool own = fields.contains("host");
+        parts_ = {method,
+                  " ",
+                  target,
+                  own ? " HTTP/1.1\r\n" : " HTTP/1.1\r\nHost: ",
+                  own ? std::string_view() : host,
+                  own ? "" : "\r\n",
+                  fields.lines()};
     }
-    body.end_head(out);
+
+    std::size_t size() const {
+        std::size_t sum = std::string_view(ending_).size();
+        for (const std::string_view part : parts_) sum += part.size();
+        return sum;
+    }
+    /// Needs room for `size()`; gives the place behind the last byte.
+    char* put(char* to) const {
+        for (const std::string_view part : parts_) to = std::copy(part.begin(), part.end(), to);
+        return put_all(to, {ending_});
+    }
+    void append_to(std::string& out) const {
+        const std::size_t begin = out.size();
+        out.resize(begin + size());
+        put(out.data() + begin);
+    }
+
+private:
+    http1_body::ending ending_;
+    std::array<std::string_view, 7> parts_;
+};
+
+/// Both: appends nothing and says `why` when something in the head may not be sent.
+///
+///     std::string out, why;
+///     write_request_head(out, "POST", url.target(), url.authority(), fields,
+///                        http1_body::sized(body.size()), why);
+inline bool write_request_head(std::string& out, std::string_view method, std::string_view target,
+                               std::string_view host, const headers& fields, http1_body body,
+                               std::string& why) {
+    why.clear();
+    if (!sendable_request(method, target, host, fields, why)) return false;
+    http1_request_head(method, target, host, fields, body).append_to(out);
     return true;
 }
 
@@ -116,8 +177,8 @@ inline bool write_response_head(std::string& out, int status, std::string_view r
         return false;
     }
     if (!sendable(fields, why)) return false;
-    append_all(out, {"HTTP/1.1 ", std::to_string(status), " ", reason, "\r\n", fields.lines()});
-    body.end_head(out);
+    append_all(out, {"HTTP/1.1 ", std::to_string(status), " ", reason, "\r\n", fields.lines(),
+                     body.end_of_head()});
     return true;
 }
 

@@ -44,9 +44,7 @@ public:
         const std::size_t size = name.size() + value.size() + around;
         if (size > most - begin) throw std::length_error("llmkit: headers > 4 GiB");
         if (fields_.capacity() == 0) reserve(8, 256);
-        fields_.push_back({static_cast<std::uint32_t>(begin),
-                           static_cast<std::uint32_t>(name.size()),
-                           static_cast<std::uint32_t>(value.size())});
+        note(name.size(), name.size() + 2, value.size());
         text_.resize(begin + size);
         char* to = std::copy(name.begin(), name.end(), text_.data() + begin);
         *to++ = ':';
@@ -54,6 +52,15 @@ public:
         to = std::copy(value.begin(), value.end(), to);
         *to++ = '\r';
         *to = '\n';
+        return *this;
+    }
+
+    /// Appends a field as it stands in a message, for parsers: `line` begins with the name and ends
+    /// in CR LF, the value lies in it.
+    headers& add_line(std::string_view line, std::size_t name_size, std::string_view value) {
+        if (line.size() > most - text_.size()) throw std::length_error("llmkit: headers > 4 GiB");
+        note(name_size, static_cast<std::size_t>(value.data() - line.data()), value.size());
+        text_.append(line);
         return *this;
     }
 
@@ -66,7 +73,7 @@ public:
         for (std::size_t i = find(name, first + 1); i < fields_.size(); i = find(name, i)) erase(i);
         field& old = fields_[first];
         if (value.size() > most - text_.size()) throw std::length_error("llmkit: headers > 4 GiB");
-        text_.replace(old.value(), old.value_size, value);
+        text_.replace(std::size_t{old.begin} + old.value, old.value_size, value);
         const auto size = static_cast<std::uint32_t>(value.size());
         // Modulo 2³², so that it is right when the text shrinks, too.
         for (std::size_t i = first + 1; i < fields_.size(); ++i)
@@ -99,12 +106,12 @@ public:
     /// The field at a place below `size()`.
     header operator[](std::size_t i) const {
         const field& f = fields_[i];
-        const char* const text = text_.data();
-        return {{text + f.begin, f.name_size}, {text + f.value(), f.value_size}};
+        const char* const line = text_.data() + f.begin;
+        return {{line, f.name_size}, {line + f.value, f.value_size}};
     }
 
-    /// All fields as they stand in a message: `Name: value` and CR LF for each. Not to be sent when
-    /// there is a `problem()`.
+    /// All fields as they stand in a message: `Name: value` and CR LF for each, blanks around a value
+    /// as they came. Not to be sent when there is a `problem()`.
     std::string_view lines() const { return text_; }
 
     /// Forgets all fields, keeps the memory.
@@ -190,11 +197,15 @@ private:
     struct field {
         std::uint32_t begin;  // of its line in text_
         std::uint32_t name_size;
+        std::uint32_t value;  // where it begins in the line
         std::uint32_t value_size;
-
-        std::size_t value() const { return std::size_t{begin} + name_size + 2; }
-        std::size_t size() const { return std::size_t{name_size} + value_size + around; }
     };
+
+    void note(std::size_t name_size, std::size_t value, std::size_t value_size) {
+        fields_.push_back({static_cast<std::uint32_t>(text_.size()),
+                           static_cast<std::uint32_t>(name_size), static_cast<std::uint32_t>(value),
+                           static_cast<std::uint32_t>(value_size)});
+    }
 
     // A view into our own buffer would dangle when that grows.
     bool holds(std::string_view view) const {
@@ -210,10 +221,11 @@ private:
     }
 
     void erase(std::size_t i) {
-        const field gone = fields_[i];
-        text_.erase(gone.begin, gone.size());
+        const std::size_t begin = fields_[i].begin;
+        const std::size_t end = i + 1 < fields_.size() ? fields_[i + 1].begin : text_.size();
+        text_.erase(begin, end - begin);
         fields_.erase(fields_.begin() + static_cast<std::ptrdiff_t>(i));
-        for (; i < fields_.size(); ++i) fields_[i].begin -= static_cast<std::uint32_t>(gone.size());
+        for (; i < fields_.size(); ++i) fields_[i].begin -= static_cast<std::uint32_t>(end - begin);
     }
 
     std::string text_;

@@ -1,6 +1,8 @@
 // llmkit/transport/hold.hpp: a borrowed connection and the limits that may take it away.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -36,10 +38,12 @@ struct cut_call {
 /// connection is in use they cut it and the user finds out why, otherwise it is closed on the spot
 /// and its place in the pool is free. The same goes for letting go of an answer.
 class connection_hold final : public write_sink,
+                              private timer_node,
                               public std::enable_shared_from_this<connection_hold> {
 public:
     connection_hold(clock_handle time, connection_pool::lease lease)
         : time_(std::move(time)), lease_(std::move(lease)) {}
+    ~connection_hold() { unwatch(); }
 
     const clock_handle& time() const { return time_; }
     bool connected() const { return lease_.connection() != nullptr; }
@@ -50,36 +54,27 @@ public:
     http1_connection& connection() { return *lease_.connection(); }
 
     /// Why it was taken away; the user asks whenever something failed.
-    cut_why why() const {
-        std::lock_guard lock(mutex_);
-        return why_;
-    }
+    cut_why why() const { return why_.load(std::memory_order_acquire); }
 
-    /// Somebody who may not lose the connection under his hands. False: it is gone.
-    class user {
+    /// Somebody at work on the connection, who may not lose it under his hands, and who gives it up
+    /// when he ends before he said that all is well. False: it is gone already.
+    class use {
     public:
-        explicit user(connection_hold& of) : of_(of.enter() ? &of : nullptr) {}
-        user(const user&) = delete;
-        user& operator=(const user&) = delete;
-        ~user() {
-            if (of_) of_->leave();
+        explicit use(connection_hold& of) : of_(of.enter() ? &of : nullptr) {}
+        use(const use&) = delete;
+        use& operator=(const use&) = delete;
+        ~use() {
+            if (auto* of = std::exchange(of_, nullptr)) of->abandon(1);
         }
         explicit operator bool() const { return of_ != nullptr; }
 
-    private:
-        connection_hold* of_;
-    };
-
-    /// Lets go of the connection when the frame that needs it ends early.
-    class guard {
-    public:
-        explicit guard(connection_hold& of) : of_(&of) {}
-        guard(const guard&) = delete;
-        guard& operator=(const guard&) = delete;
-        ~guard() {
-            if (of_) of_->abandon();
-        }
-        void dismiss() { of_ = nullptr; }
+        /// All is well, and somebody else goes on.
+        void pass_on() { std::exchange(of_, nullptr)->leave(); }
+        /// The answer is complete: others may have the connection, when it is `reusable`. With the
+        /// request still on its way it is of no use to anybody.
+        void release(bool reusable) { std::exchange(of_, nullptr)->release(reusable); }
+        /// Takes the connection out, for a session that many calls share.
+        connection_pool::lease take() { return std::exchange(of_, nullptr)->take(); }
 
     private:
         connection_hold* of_;
@@ -87,8 +82,8 @@ public:
 
     /// The limit of the whole exchange, in force until the connection is given back.
     void watch(const limit& until) {
-        if (until.effective() != time_point::max() || until.owner)
-            total_.emplace(time_, until, cut_call{weak_from_this(), cut_why::total, 0});
+        watched_ = until.effective() != time_point::max() || until.owner;
+        if (watched_) time_.timers().arm(*this, until);
     }
 
     /// A limit for as long as this object lives.
@@ -113,29 +108,36 @@ public:
         std::optional<cutoff<cut_call>> cutoff_;
     };
 
-    /// Sends a request; what does not go at once goes while the answer is awaited.
-    void write(std::string head, bytes body, const executor& caller) {
+    /// Sends as much of a request as goes at once. `later`: call `write_rest`. The user's.
+    sent write(std::string_view head, const bytes& body) {
+        outgoing left{asio::buffer(head), asio::buffer(body.view())};
+        const sent how = connection().line.try_write(left);
+        sent_ = how == sent::all;
+        if (how == sent::later) {
+            head_.assign(static_cast<const char*>(left[0].data()), left[0].size());
+            body_ = body.slice(body.size() - left[1].size(), left[1].size());
+        }
+        return how;
+    }
+    /// What did not go at once goes while the answer is awaited.
+    void write_rest(const executor& caller) {
         if (!enter()) return;
-        head_ = std::move(head);
-        body_ = std::move(body);
         const outgoing what{asio::buffer(head_), asio::buffer(body_.view())};
-        const sent how = connection().line.write(what, caller, shared_from_this());
-        if (how != sent::later) written(how == sent::all);
+        connection().line.write_rest(what, caller, shared_from_this());
     }
     void written(bool whole) noexcept override {
-        {
-            std::lock_guard lock(mutex_);
-            sent_ = whole;
-            body_ = bytes();
-        }
-        leave();
+        connection_pool::lease lease;
+        std::lock_guard lock(mutex_);
+        sent_ = whole;
+        body_ = bytes();
+        lease = leave_locked();
     }
 
     /// The call is over, but not the message: from here on only `how_long` counts, and nothing that
     /// the call's limit points to. Gives where to wait for the end; null when that is no use,
     /// because the connection is gone or the request is still on its way.
     std::shared_ptr<connection_pool> outlive_call(duration how_long) {
-        total_.reset();
+        unwatch();
         limit until;
         until.until = after(time_.now(), how_long);
         watch(until);
@@ -143,59 +145,47 @@ public:
         if (ended_ || dying_ || !sent_) return nullptr;
         return lease_.from();
     }
-    /// The answer is complete: its reader, who is a user, lets go of the connection, which others
-    /// may use when `reusable`. With the request still on its way it is of no use to anybody.
-    void release(bool reusable) {
-        total_.reset();
-        connection_pool::lease lease;
-        {
-            std::lock_guard lock(mutex_);
-            if (ended_ || dying_) return;
-            if (!reusable || !sent_) {
-                lease = give_up();
-                return;
-            }
-            ended_ = true;
-            lease = std::move(lease_);
-        }
-        lease.connection()->used = true;
-        lease.connection()->rest();
-        lease.keep();
-    }
-    /// Takes the connection out, for a session that many calls share.
-    connection_pool::lease take() {
-        std::lock_guard lock(mutex_);
-        ended_ = true;
-        return std::move(lease_);
-    }
     /// Nobody wants the answer any more.
-    void abandon() {
-        total_.reset();
-        connection_pool::lease lease;
-        std::lock_guard lock(mutex_);
-        if (!ended_ && !dying_) lease = give_up();
-    }
+    void abandon() { abandon(0); }
 
 private:
     friend struct cut_call;
+
+    // The whole exchange's limit. Null once the last owner has gone, who waits for our disarming.
+    small_call expire(expiry how) override {
+        if (how == expiry::shutdown) return {};
+        auto self = weak_from_this().lock();
+        if (!self) return {};
+        const cut_why why = how == expiry::closed ? cut_why::closed : cut_why::total;
+        return small_call([self = std::move(self), why] { self->cut(why, 0); });
+    }
+    void unwatch() {
+        if (std::exchange(watched_, false)) time_.timers().disarm(*this);
+    }
 
     void cut(cut_why why, std::uint32_t turn) {
         connection_pool::lease lease;
         std::lock_guard lock(mutex_);
         if (ended_ || dying_ || (turn != 0 && turn != turn_)) return;
-        why_ = why;
+        why_.store(why, std::memory_order_release);
         lease = give_up();
     }
-    // Under the mutex; what it returns is to be destroyed without it.
+    // Under the mutex, like all that returns a lease, which is to be destroyed without it.
     connection_pool::lease give_up() {
         dying_ = true;
-        if (users_ == 0) {
-            ended_ = true;
-            return std::move(lease_);
-        }
+        if (users_ == 0) return end();
         if (connected()) connection().line.cut();
         return {};
     }
+    connection_pool::lease end() {
+        ended_ = true;
+        return std::move(lease_);
+    }
+    connection_pool::lease leave_locked() {
+        if (--users_ > 0 || !dying_ || ended_) return {};
+        return end();
+    }
+
     bool enter() {
         std::lock_guard lock(mutex_);
         if (ended_ || dying_) return false;
@@ -205,9 +195,39 @@ private:
     void leave() {
         connection_pool::lease lease;
         std::lock_guard lock(mutex_);
-        if (--users_ > 0 || !dying_ || ended_) return;
-        ended_ = true;
-        lease = std::move(lease_);
+        lease = leave_locked();
+    }
+    void abandon(std::size_t leaving) {
+        unwatch();
+        connection_pool::lease lease;
+        std::lock_guard lock(mutex_);
+        users_ -= leaving;
+        if (ended_) return;
+        if (!dying_) {
+            lease = give_up();
+        } else if (users_ == 0) {
+            lease = end();
+        }
+    }
+    void release(bool reusable) {
+        unwatch();
+        connection_pool::lease lease;
+        {
+            std::lock_guard lock(mutex_);
+            if (!dying_ && reusable && sent_) {
+                --users_;
+                lease = end();
+            }
+        }
+        if (!lease) return abandon(1);
+        lease.connection()->used = true;
+        lease.connection()->rest();
+        lease.keep();
+    }
+    connection_pool::lease take() {
+        std::lock_guard lock(mutex_);
+        --users_;
+        return end();
     }
     std::uint32_t turn() const {
         std::lock_guard lock(mutex_);
@@ -221,12 +241,12 @@ private:
     clock_handle time_;
     mutable std::mutex mutex_;
     connection_pool::lease lease_;
-    std::optional<cutoff<cut_call>> total_;
-    std::string head_;
+    std::string head_;  // what is left to send of the request
     bytes body_;
     std::size_t users_ = 0;
     std::uint32_t turn_ = 1;
-    cut_why why_ = cut_why::none;
+    std::atomic<cut_why> why_{cut_why::none};
+    bool watched_ = false;  // the user's
     bool sent_ = false;
     bool dying_ = false;  // to be closed by the last user
     bool ended_ = false;  // the lease is gone

@@ -11,6 +11,7 @@
 #include <llmkit/core/clock.hpp>
 #include <llmkit/core/result.hpp>
 #include <llmkit/detail/http1_write.hpp>
+#include <llmkit/detail/pooled.hpp>
 #include <llmkit/transport/channel.hpp>
 #include <llmkit/transport/concept.hpp>
 #include <llmkit/transport/connect.hpp>
@@ -31,7 +32,10 @@ public:
         : core_(std::make_shared<core>(on, std::move(options))) {}
 
     clock_handle clock() const { return core_->time; }
-    task<result<http_response>> send(http_request ask) { return located(core_, std::move(ask)); }
+    task<result<http_response>> send(http_request ask) {
+        return core_->shared ? shared_exchange(core_, std::move(ask))
+                             : exchange(core_, std::move(ask));
+    }
 
     /// Opens up to `count` connections to the host of a URL and leaves them idle, so that the first
     /// calls need not wait for name, address and TLS.
@@ -127,64 +131,105 @@ private:
                                            std::min(count, shared->policy.max_idle), limits);
     }
 
-    static task<result<http_response>> located(std::shared_ptr<core> shared, http_request ask) {
-        auto answer = co_await attempt(shared, ask);
-        if (!answer) co_return answer.error().with_where(ask.where());
-        co_return answer;
+    // What there is to know of a call before it begins.
+    struct plan {
+        detail::hop way;
+        detail::exchange_limits limits;
+        limit total;
+    };
+    static result<plan> planned(const core& shared, const http_request& ask) {
+        const auto way = shared.connecting->way.towards(ask.target());
+        if (!way) return way.error();
+        if (auto sound = sendable(shared, ask); !sound) return sound.error();
+        return plan{*way, limits_of(shared, ask),
+                    ask.deadline.earliest(after(shared.time.now(), shared.policy.total))};
     }
 
-    // The caller keeps both.
-    static task<result<http_response>> attempt(const std::shared_ptr<core>& shared,
-                                               const http_request& ask) {
-        const auto way = shared->connecting->way.towards(ask.target());
-        if (!way) co_return way.error();
-        std::string head;
-        if (auto refused = write_head(*shared, ask, *way, head); !refused)
-            co_return refused.error();
-        const detail::exchange_limits limits = limits_of(*shared, ask);
-        const time_point start = shared->time.now();
-        const limit total = ask.deadline.earliest(after(start, shared->policy.total));
-
-        if (shared->shared && !way->forwards(ask.target()) && shared->shared->takes(ask.target())) {
-            auto answer = co_await shared->shared->send(ask, limits, total);
-            if (!answer) co_return answer.error();
+    // Over a connection that many calls share, unless the server knows only HTTP/1.1.
+    static task<result<http_response>> shared_exchange(std::shared_ptr<core> shared,
+                                                       http_request ask) {
+        const auto how = planned(*shared, ask);
+        if (!how) co_return how.error().with_where(ask.where());
+        if (!how->way.forwards(ask.target()) && shared->shared->takes(ask.target())) {
+            auto answer = co_await shared->shared->send(ask, how->limits, how->total);
+            if (!answer) co_return answer.error().with_where(ask.where());
             if (*answer) co_return std::move(**answer);
         }
+        ask.deadline = how->total;
+        co_return co_await exchange(std::move(shared), std::move(ask));
+    }
+
+    // Over a connection of its own. What few calls need has coroutines of its own, so that the frame
+    // of this one is small enough to be used again.
+    static task<result<http_response>> exchange(std::shared_ptr<core> shared, http_request ask) {
+        const auto failed = [&ask](const error& why) { return why.with_where(ask.where()); };
+        const auto how = planned(*shared, ask);
+        if (!how) co_return failed(how.error());
         for (bool replayed = false;; replayed = true) {
-            auto place = co_await detail::connection_pool::acquire(
-                shared->pool, way->pool_key(ask.target()), total, replayed);
-            if (!place) co_return place.error();
-            if (place->connection() && place->connection()->session)
-                place->fill(nullptr);  // HTTP/2
-            auto hold = std::make_shared<detail::connection_hold>(shared->time, std::move(*place));
-            detail::connection_hold::guard unfinished(*hold);
-            detail::connection_hold::user sending(*hold);
-            hold->watch(total);
+            auto place = detail::connection_pool::acquire_now(
+                shared->pool, how->way.pool_key(ask.target()), replayed);
+            if (!place) {
+                auto waited = co_await wait_for_place(*shared, ask, *how, replayed);
+                if (!waited) co_return failed(waited.error());
+                place = std::move(*waited);
+            }
+            if (place.connection() && place.connection()->session) place.fill(nullptr);  // HTTP/2
+            auto hold =
+                detail::make_pooled<detail::connection_hold>(shared->time, std::move(place));
+            detail::connection_hold::use working(*hold);
+            hold->watch(how->total);
             if (!hold->connected()) {
-                hold->fill(std::make_unique<detail::http1_connection>(
-                    shared->sockets, shared->time.base(), shared->parsing));
-                auto open = co_await detail::establish(hold, shared->connecting, ask.target(),
-                                                       limits, total);
-                if (!open) co_return open.error();
+                auto open = co_await connect(*shared, hold, ask, *how);
+                if (!open) co_return failed(open.error());
             }
-            // It was moved away by the first attempt, and could be written then.
-            if (replayed) static_cast<void>(write_head(*shared, ask, *way, head));
-            auto answer = co_await detail::http1_exchange(hold, ask, std::move(head), limits);
-            if (answer) {
-                // Only a proxy asks for this; a server's own word would be 401.
-                if (way->forwards(ask.target()) && answer->status() == 407)
-                    co_return detail::proxy_login_error(*way->proxy, 407, answer->fields());
-                unfinished.dismiss();
-                co_return answer;
+            detail::http1_connection& on = hold->connection();
+            if (send(*hold, ask, how->way) == detail::sent::later) {
+                const executor caller = co_await asio::this_coro::executor;
+                hold->write_rest(caller);
             }
-            if (replayed || !stale(*hold, answer.error())) co_return answer;
+            result<bool> head = false;
+            {
+                detail::connection_hold::span patience(*hold, how->limits.first_event,
+                                                       detail::cut_why::first_event);
+                while (head && !*head) {
+                    std::error_code broken;
+                    const std::size_t count = co_await on.line.read_some(on.room(), broken);
+                    head = detail::http1_head(*hold, count, broken, how->limits);
+                }
+            }
+            if (!head && !replayed && stale(on, head.error())) continue;
+            if (!head) co_return failed(head.error());
+            co_return answered(hold, working, ask, *how);
         }
+    }
+    static result<http_response> answered(const std::shared_ptr<detail::connection_hold>& hold,
+                                          detail::connection_hold::use& working,
+                                          const http_request& ask, const plan& how) {
+        auto answer = detail::http1_answer(hold, working, ask, how.limits);
+        if (!answer) return answer.error().with_where(ask.where());
+        // Only a proxy asks for this; a server's own word would be 401.
+        if (answer->status() == 407 && how.way.forwards(ask.target()))
+            return detail::proxy_login_error(*how.way.proxy, 407, answer->fields())
+                .with_where(ask.where());
+        return answer;
+    }
+    // The caller of these two keeps what they are given.
+    static task<result<lease>> wait_for_place(const core& shared, const http_request& ask,
+                                              const plan& how, bool fresh) {
+        return detail::connection_pool::acquire(shared.pool, how.way.pool_key(ask.target()),
+                                                how.total, fresh);
+    }
+    static task<result<void>> connect(const core& shared,
+                                      const std::shared_ptr<detail::connection_hold>& hold,
+                                      const http_request& ask, const plan& how) {
+        hold->fill(std::make_unique<detail::http1_connection>(shared.sockets, shared.time.base(),
+                                                              shared.parsing));
+        return detail::establish(hold, shared.connecting, ask.target(), how.limits, how.total);
     }
 
     // A server closes idle connections when it likes. If it did so before it answered a byte, the
     // request is sent once more, over a new connection.
-    static bool stale(detail::connection_hold& hold, const error& why) {
-        detail::http1_connection& on = hold.connection();
+    static bool stale(const detail::http1_connection& on, const error& why) {
         return on.used && why.kind() == error_kind::connection_lost && !on.parser.started();
     }
 
@@ -195,30 +240,31 @@ private:
                 "Include <llmkit/transport/tls.hpp>, make it with http(executor, "
                 "llmkit::tls()), and link the CMake target llmkit::tls.");
     }
-    static result<void> write_head(const core& shared, const http_request& ask,
-                                   const detail::hop& way, std::string& head) {
+    static result<void> sendable(const core& shared, const http_request& ask) {
         const url& to = ask.target();
         if (auto able = speaks(shared, to); !able) return able;
+        std::string why;
+        if (detail::sendable_request(ask.method(), to.target(), to.authority(), ask.fields(), why))
+            return {};
+        return error(error_kind::invalid_request, std::move(why));
+    }
+    static detail::sent send(detail::connection_hold& hold, const http_request& ask,
+                             const detail::hop& way) {
+        const url& to = ask.target();
         const std::string& method = ask.method();
         const bool sized =
             !ask.body().empty() || method == "POST" || method == "PUT" || method == "PATCH";
         const auto body =
             sized ? detail::http1_body::sized(ask.body().size()) : detail::http1_body::none();
-        std::string why;
-        head.clear();
-        head.reserve(512);
-        if (way.forwards(to)) {
-            headers fields = ask.fields();
-            const std::string& login = way.proxy->authorization();
-            if (!login.empty()) fields.set("Proxy-Authorization", login);
-            if (detail::write_request_head(head, method, to.text(), to.authority(), fields, body,
-                                           why))
-                return {};
-        } else if (detail::write_request_head(head, method, to.target(), to.authority(),
-                                              ask.fields(), body, why)) {
-            return {};
-        }
-        return error(error_kind::invalid_request, std::move(why));
+        hold.connection().parser.reset(method);
+        if (!way.forwards(to))
+            return detail::http1_send(
+                hold, {method, to.target(), to.authority(), ask.fields(), body}, ask.body());
+        headers fields = ask.fields();
+        const std::string& login = way.proxy->authorization();
+        if (!login.empty()) fields.set("Proxy-Authorization", login);
+        const std::string whole = to.text();
+        return detail::http1_send(hold, {method, whole, to.authority(), fields, body}, ask.body());
     }
 
     static detail::exchange_limits limits_of(const core& shared, const http_request& ask) {

@@ -62,8 +62,7 @@ inline task<result<connection_pool::lease>> http2_connect(multiplex_site site,
                                                           connection_pool::lease place,
                                                           http2_dial how) {
     auto hold = std::make_shared<connection_hold>(site.time, std::move(place));
-    connection_hold::guard unfinished(*hold);
-    connection_hold::user opening(*hold);
+    connection_hold::use opening(*hold);
     if (!hold->connected()) {
         auto open = co_await site.open(hold, how.to, how.limits);
         if (!open) co_return open.error();
@@ -71,8 +70,7 @@ inline task<result<connection_pool::lease>> http2_connect(multiplex_site site,
             hold->connection().session =
                 std::make_shared<http2_framing>(bounds_of(options, site.policy));
     }
-    unfinished.dismiss();
-    auto lease = hold->take();
+    auto lease = opening.take();
     if (!lease.connection()->session) lease.keep();
     co_return lease;
 }

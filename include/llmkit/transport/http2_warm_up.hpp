@@ -59,8 +59,7 @@ inline task<result<std::optional<std::size_t>>> http2_warm_up(multiplex_site sit
     auto place = connection_pool::acquire_now(site.pool, to.origin());
     if (!place) co_return std::optional<std::size_t>(0);
     auto hold = std::make_shared<connection_hold>(site.time, std::move(place));
-    connection_hold::guard unfinished(*hold);
-    connection_hold::user opening(*hold);
+    connection_hold::use opening(*hold);
     if (!hold->connected()) {
         auto open = co_await site.open(hold, to, limits);
         if (!open) co_return open.error();
@@ -74,8 +73,7 @@ inline task<result<std::optional<std::size_t>>> http2_warm_up(multiplex_site sit
             if (!settled) co_return settled.error();
         }
     }
-    unfinished.dismiss();
-    auto lease = hold->take();
+    auto lease = opening.take();
     const bool shared = lease.connection()->session != nullptr;
     lease.connection()->used = true;  // it may be closed again by the time it is wanted
     lease.keep();

@@ -140,7 +140,8 @@ public:
     }
 
     /// The same without waiting: null when nothing is free.
-    static lease acquire_now(const std::shared_ptr<pool>& self, const std::string& origin) {
+    static lease acquire_now(const std::shared_ptr<pool>& self, const std::string& origin,
+                             bool fresh = false) {
         closing dropped;
         lease found;
         {
@@ -148,7 +149,7 @@ public:
             if (self->down_) return found;
             self->sweep(dropped);
             host& at = self->host_of(origin);
-            found = self->take_now(at, false, dropped);
+            found = self->take_now(at, fresh, dropped);
             if (!found) self->forget_if_empty(at);
         }
         if (found) self->look_over(found);

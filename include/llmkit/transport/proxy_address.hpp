@@ -74,13 +74,16 @@ public:
         const auto where = url::parse("http://" + std::string(authority), why);
         if (!where) return fail("is no proxy's address: " + why, std::string(form));
         out.where_ = *where;
+        out.pool_key_ = "proxy " + out.name();
         return out;
     }
 
     const std::string& host() const { return where_->host(); }
     std::uint16_t port() const { return where_->port(); }
-    /// "http://proxy.example:3128": for messages, and to tell proxies apart.
+    /// "http://proxy.example:3128": for messages.
     std::string name() const { return where_->origin(); }
+    /// What connections to it are pooled by.
+    const std::string& pool_key() const { return pool_key_; }
     /// The value of `Proxy-Authorization` (RFC 7617); empty when it has no user.
     const std::string& authorization() const { return authorization_; }
 
@@ -111,6 +114,7 @@ private:
     }
 
     std::optional<url> where_;
+    std::string pool_key_;
     std::string authorization_;
 };
 

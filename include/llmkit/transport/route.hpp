@@ -29,8 +29,8 @@ struct hop {
     bool tunnels(const url& to) const { return proxy && to.secure(); }
 
     /// What calls of one transport must have in common to share connections.
-    std::string pool_key(const url& to) const {
-        return forwards(to) ? "proxy " + proxy->name() : to.origin();
+    const std::string& pool_key(const url& to) const {
+        return forwards(to) ? proxy->pool_key() : to.origin();
     }
 };
 

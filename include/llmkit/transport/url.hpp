@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,7 +14,8 @@
 
 namespace llmkit {
 
-/// An absolute http or https URL, checked once and immutable (RFC 3986; RFC 9110 §4.2).
+/// An absolute http or https URL, checked once and immutable (RFC 3986; RFC 9110 §4.2). Copies share
+/// one text.
 ///
 ///     std::string why;
 ///     auto base = url::parse("https://api.openai.com/v1", why);    // nothing: `why` says why
@@ -35,52 +37,66 @@ public:
     std::optional<url> join(std::string_view operation, std::string& why) const;
 
     /// "http" or "https".
-    std::string_view scheme() const { return secure_ ? "https" : "http"; }
+    std::string_view scheme() const { return parts_->scheme(); }
     /// Whether it asks for TLS.
-    bool secure() const { return secure_; }
+    bool secure() const { return parts_->secure; }
     /// Lower case; an IPv6 address without its brackets.
-    const std::string& host() const { return host_; }
+    const std::string& host() const { return parts_->host; }
     /// Whether the host is a written IPv4 or IPv6 address, for which TLS sends no server name.
-    bool host_is_ip() const { return detail::is_ipv6(host_) || detail::is_ipv4(host_); }
+    bool host_is_ip() const { return detail::is_ipv6(host()) || detail::is_ipv4(host()); }
     /// 1 to 65535; 80 or 443 when not written.
-    std::uint16_t port() const { return port_; }
+    std::uint16_t port() const { return parts_->port; }
     /// Begins with '/'.
-    const std::string& path() const { return path_; }
+    const std::string& path() const { return parts_->path; }
     /// Without the '?'; empty when there is none.
-    const std::string& query() const { return query_; }
+    const std::string& query() const { return parts_->query; }
 
     /// Path and query, as they stand in a request line.
-    std::string target() const { return query_.empty() ? path_ : path_ + '?' + query_; }
+    const std::string& target() const { return parts_->target; }
 
     /// Host and port as in a `Host` header: brackets around IPv6, no default port.
-    std::string_view authority() const { return std::string_view(origin_).substr(secure_ ? 8 : 7); }
+    std::string_view authority() const {
+        return std::string_view(origin()).substr(secure() ? 8 : 7);
+    }
 
     /// Scheme, host and port: what two URLs share that may share a connection. Holds no secret.
-    const std::string& origin() const { return origin_; }
+    const std::string& origin() const { return parts_->origin; }
 
     /// The whole URL. Its query may hold a secret: show `origin()` in messages.
     std::string text() const { return origin() + target(); }
 
-    friend bool operator==(const url&, const url&) = default;
+    friend bool operator==(const url& a, const url& b) {
+        return a.origin() == b.origin() && a.target() == b.target();
+    }
 
 private:
-    url() = default;
-    bool read_host(std::string_view host, std::string& why);
-    bool read_port(std::string_view port, std::string& why);
-    void write_origin() {
-        origin_.append(scheme()).append("://");
-        const bool v6 = host_.find(':') != std::string::npos;
-        origin_.append(v6 ? "[" : "").append(host_).append(v6 ? "]" : "");
-        if (port_ != (secure_ ? 443 : 80)) origin_.append(":").append(std::to_string(port_));
+    struct parts {
+        bool secure = false;
+        std::uint16_t port = 80;
+        std::string host;
+        std::string path;
+        std::string query;
+        // Of the others, so that no call makes them anew:
+        std::string origin;
+        std::string target;
+
+        std::string_view scheme() const { return secure ? "https" : "http"; }
+        bool read_host(std::string_view text, std::string& why);
+        bool read_port(std::string_view text, std::string& why);
+    };
+
+    explicit url(parts checked) {
+        parts& p = checked;
+        p.origin.assign(p.scheme()).append("://");
+        const bool v6 = p.host.find(':') != std::string::npos;
+        p.origin.append(v6 ? "[" : "").append(p.host).append(v6 ? "]" : "");
+        if (p.port != (p.secure ? 443 : 80)) p.origin.append(":").append(std::to_string(p.port));
+        p.target = p.query.empty() ? p.path : p.path + '?' + p.query;
+        parts_ = std::make_shared<const parts>(std::move(checked));
     }
     static bool check_characters(std::string_view text, std::string& why);
 
-    bool secure_ = false;
-    std::uint16_t port_ = 80;
-    std::string host_;
-    std::string origin_;  // of the three above, so that no call makes it anew
-    std::string path_;
-    std::string query_;
+    std::shared_ptr<const parts> parts_;  // null once moved from
 };
 
 inline std::optional<url> url::parse(std::string_view text, std::string& why) {
@@ -91,7 +107,7 @@ inline std::optional<url> url::parse(std::string_view text, std::string& why) {
     }
     if (!check_characters(text, why)) return std::nullopt;
 
-    url out;
+    parts out;
     const std::size_t colon = text.find("://");
     const std::string_view scheme = text.substr(0, colon);
     if (colon == std::string_view::npos) {
@@ -99,8 +115,8 @@ inline std::optional<url> url::parse(std::string_view text, std::string& why) {
         return std::nullopt;
     }
     if (detail::same_ignoring_case(scheme, "https")) {
-        out.secure_ = true;
-        out.port_ = 443;
+        out.secure = true;
+        out.port = 443;
     } else if (!detail::same_ignoring_case(scheme, "http")) {
         why = "the URL must begin with http:// or https://, no other scheme is spoken";
         return std::nullopt;
@@ -134,7 +150,7 @@ inline std::optional<url> url::parse(std::string_view text, std::string& why) {
                       : "what stands in '[…]' is no IPv6 address: write it like [::1]";
             return std::nullopt;
         }
-        for (const char c : address) out.host_ += detail::to_lower(c);
+        for (const char c : address) out.host += detail::to_lower(c);
         authority.remove_prefix(close + 1);
         if (!authority.empty() && authority.front() != ':') {
             why = "after the IPv6 address's ']' only ':port' or '/' may follow";
@@ -152,13 +168,12 @@ inline std::optional<url> url::parse(std::string_view text, std::string& why) {
         authority.remove_prefix(at == std::string_view::npos ? authority.size() : at);
     }
     if (authority.starts_with(':') && !out.read_port(authority.substr(1), why)) return std::nullopt;
-    out.write_origin();
 
     const std::size_t mark = rest.find('?');
-    out.path_ = rest.substr(0, mark);
-    if (out.path_.empty()) out.path_ = "/";
-    if (mark != std::string_view::npos) out.query_ = rest.substr(mark + 1);
-    return out;
+    out.path = rest.substr(0, mark);
+    if (out.path.empty()) out.path = "/";
+    if (mark != std::string_view::npos) out.query = rest.substr(mark + 1);
+    return url(std::move(out));
 }
 
 inline std::optional<url> url::join(std::string_view operation, std::string& why) const {
@@ -190,33 +205,33 @@ inline std::optional<url> url::join(std::string_view operation, std::string& why
         left.remove_prefix(slash == std::string_view::npos ? left.size() : slash + 1);
     }
 
-    url out = *this;
+    parts out = *parts_;
     if (path.starts_with('/')) path.remove_prefix(1);
     if (!path.empty()) {
-        if (!out.path_.ends_with('/')) out.path_ += '/';
-        out.path_ += path;
+        if (!out.path.ends_with('/')) out.path += '/';
+        out.path += path;
     }
     if (!query.empty()) {
-        if (!out.query_.empty()) out.query_ += '&';
-        out.query_ += query;
+        if (!out.query.empty()) out.query += '&';
+        out.query += query;
     }
-    return out;
+    return url(std::move(out));
 }
 
-inline bool url::read_host(std::string_view host, std::string& why) {
-    if (host.empty()) {
+inline bool url::parts::read_host(std::string_view text, std::string& why) {
+    if (text.empty()) {
         why = "the URL has no host: write it like https://api.openai.com/v1";
         return false;
     }
     std::size_t label = 0;
-    bool sound = host.size() <= 253;
-    for (const char c : host) {
+    bool sound = text.size() <= 253;
+    for (const char c : text) {
         if (!detail::is_alpha(c) && !detail::is_digit(c) && c != '-' && c != '_' && c != '.')
             sound = false;
         if (c == '.' && label == 0) sound = false;
         label = c == '.' ? 0 : label + 1;
         if (label > 63) sound = false;
-        host_ += detail::to_lower(c);
+        host += detail::to_lower(c);
     }
     if (!sound) {
         why =
@@ -225,7 +240,7 @@ inline bool url::read_host(std::string_view host, std::string& why) {
         return false;
     }
     // "127.1" or "0x7f.1" would be a name to us and an address to the resolver.
-    std::string_view last = host_;
+    std::string_view last = host;
     if (last.ends_with('.')) last.remove_suffix(1);
     last.remove_prefix(last.rfind('.') + 1);
     bool number = last.starts_with("0x");
@@ -233,7 +248,7 @@ inline bool url::read_host(std::string_view host, std::string& why) {
         number = true;
         for (const char c : last) number = number && detail::is_digit(c);
     }
-    if (number && !detail::is_ipv4(host_)) {
+    if (number && !detail::is_ipv4(host)) {
         why =
             "the URL's host looks like an IPv4 address but is none: write four numbers from 0 to "
             "255 without leading zeros";
@@ -242,10 +257,10 @@ inline bool url::read_host(std::string_view host, std::string& why) {
     return true;
 }
 
-inline bool url::read_port(std::string_view port, std::string& why) {
+inline bool url::parts::read_port(std::string_view text, std::string& why) {
     std::uint32_t value = 0;
-    bool sound = !port.empty() && port.size() <= 5;
-    for (const char c : port) {
+    bool sound = !text.empty() && text.size() <= 5;
+    for (const char c : text) {
         sound = sound && detail::is_digit(c);
         if (sound) value = value * 10 + static_cast<std::uint32_t>(c - '0');
     }
@@ -254,7 +269,7 @@ inline bool url::read_port(std::string_view port, std::string& why) {
             "the URL's port is no number from 1 to 65535: correct it, or leave it out with its ':'";
         return false;
     }
-    port_ = static_cast<std::uint16_t>(value);
+    port = static_cast<std::uint16_t>(value);
     return true;
 }
 

@@ -20,15 +20,13 @@ namespace llmkit::detail {
 inline task<result<void>> warm_place(std::shared_ptr<const connector> with, http1_limits parsing,
                                      connection_pool::lease place, url to, exchange_limits limits) {
     auto hold = std::make_shared<connection_hold>(with->time, std::move(place));
-    connection_hold::guard unfinished(*hold);
-    connection_hold::user opening(*hold);
+    connection_hold::use opening(*hold);
     if (!hold->connected()) {
         hold->fill(std::make_unique<http1_connection>(with->sockets, with->time.base(), parsing));
         auto open = co_await establish(hold, std::move(with), to, limits, limit());
         if (!open) co_return open.error();
     }
-    unfinished.dismiss();
-    auto lease = hold->take();
+    auto lease = opening.take();
     lease.connection()->used = true;  // it may be closed again by the time it is wanted
     lease.keep();
     co_return result<void>();

@@ -143,25 +143,27 @@ public:
     sent try_write(outgoing& what) {
         if (!socket_) return sent::failed;
         if (channel_) return write_encrypted(what);
-        std::array<char, 4096> joined;
-        while (const std::size_t size = asio::buffer_size(what)) {
+        while (asio::buffer_size(what) > 0) {
             std::error_code failed;
-            // Copying little is cheaper than a system call that takes two buffers.
-            const bool small = size <= joined.size();
-            if (small) asio::buffer_copy(asio::buffer(joined), what);
-            take_off(what, small ? socket_->write_some(asio::buffer(joined, size), failed)
-                                 : socket_->write_some(what, failed));
+            const bool one = what[0].size() == 0 || what[1].size() == 0;
+            take_off(what, one ? socket_->write_some(what[what[0].size() == 0], failed)
+                               : socket_->write_some(what, failed));
             if (would_block(failed)) return sent::later;
             if (failed) return sent::failed;
         }
         return sent::all;
     }
-    /// Sends as much as goes at once. The rest goes while the caller does other things; both
-    /// buffers must live until `sink` is told.
+    /// Both: sends as much as goes at once, the rest while the caller does other things.
     sent write(outgoing what, const executor& caller, std::shared_ptr<write_sink> sink) {
         const sent how = try_write(what);
-        if (how == sent::later) rest_of_write(*this, what, caller, std::move(sink)).wait();
+        if (how == sent::later) write_rest(what, caller, std::move(sink));
         return how;
+    }
+    /// Goes on with what `try_write` left, while the caller does other things; both buffers must
+    /// live until `sink` is told.
+    void write_rest(const outgoing& what, const executor& caller,
+                    std::shared_ptr<write_sink> sink) {
+        rest_of_write(*this, what, caller, std::move(sink)).wait();
     }
 
     /// Waits until the socket may be read or written.
@@ -280,10 +282,7 @@ private:
         for (;;) {
             if (const sent how = flush(); how != sent::all) return how;
             if (asio::buffer_size(what) == 0) return sent::all;
-            std::array<char, 4096> joined;  // a small head and its body make one record
-            asio::const_buffer next = what[0].size() > 0 ? what[0] : what[1];
-            if (next.size() < joined.size() && next.size() < asio::buffer_size(what))
-                next = asio::buffer(joined, asio::buffer_copy(asio::buffer(joined), what));
+            const asio::const_buffer next = what[0].size() > 0 ? what[0] : what[1];
             const std::size_t count = channel_->write(next);
             if (count == 0) return sent::failed;
             take_off(what, count);
