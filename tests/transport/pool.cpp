@@ -20,7 +20,7 @@ public:
     fake(const fake&) = delete;
     fake& operator=(const fake&) = delete;
     ~fake() { --alive_; }
-    bool quiet() const { return !stale; }
+    bool quiet(duration) const { return !stale; }
     bool stale = false;
 
 private:

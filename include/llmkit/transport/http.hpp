@@ -133,6 +133,7 @@ private:
 
     // What there is to know of a call before it begins.
     struct plan {
+        time_point start;
         detail::hop way;
         detail::exchange_limits limits;
         limit total;
@@ -141,8 +142,9 @@ private:
         const auto way = shared.connecting->way.towards(ask.target());
         if (!way) return way.error();
         if (auto sound = sendable(shared, ask); !sound) return sound.error();
-        return plan{*way, limits_of(shared, ask),
-                    ask.deadline.earliest(after(shared.time.now(), shared.policy.total))};
+        const time_point start = shared.time.now();
+        return plan{start, *way, limits_of(shared, ask),
+                    ask.deadline.earliest(after(start, shared.policy.total))};
     }
 
     // Over a connection that many calls share, unless the server knows only HTTP/1.1.
@@ -167,7 +169,7 @@ private:
         if (!how) co_return failed(how.error());
         for (bool replayed = false;; replayed = true) {
             auto place = detail::connection_pool::acquire_now(
-                shared->pool, how->way.pool_key(ask.target()), replayed);
+                shared->pool, how->way.pool_key(ask.target()), how->start, replayed);
             if (!place) {
                 auto waited = co_await wait_for_place(*shared, ask, *how, replayed);
                 if (!waited) co_return failed(waited.error());

@@ -16,10 +16,8 @@
 namespace llmkit::detail {
 
 class http1_connection {
-    using moment = std::chrono::steady_clock;  // sockets know no other time
-
 public:
-    static constexpr auto a_moment = std::chrono::milliseconds(1);
+    static constexpr duration a_moment = std::chrono::milliseconds(1);
 
     http1_connection(std::shared_ptr<socket_registry> in, executor base, const http1_limits& limits)
         : line(std::move(in), std::move(base)), parser(limits) {}
@@ -31,9 +29,9 @@ public:
     /// answer that nobody asked for and that comes so soon might as well come just after the next
     /// request, where no client can tell it from the right one; and a server that has closed the
     /// connection since is noticed like one that closes it just then.
-    bool quiet(moment::time_point now = moment::now()) {
+    bool quiet(duration idle) {
         if (session) return true;  // it looks for itself: its peer may well have said something
-        return now - rested_ < a_moment ? line.open() : line.quiet();
+        return idle < a_moment ? line.open() : line.quiet();
     }
 
     /// What was read and not yet looked at; then say how much of it was.
@@ -56,11 +54,10 @@ public:
     void came(std::size_t count) { end_ = count; }
 
     /// The message is over and nothing is unread. Idle connections hold little memory.
-    void rest(moment::time_point now = moment::now()) noexcept {
+    void rest() noexcept {
         begin_ = end_ = 0;
         large_.drop();
         line.rest();
-        rested_ = now;
     }
 
     wire line;
@@ -77,7 +74,6 @@ private:
     std::size_t size_ = small_size;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
-    moment::time_point rested_;
 };
 
 }  // namespace llmkit::detail

@@ -30,7 +30,8 @@ namespace llmkit::detail {
 /// comes later overtakes. Whatever ends a wait (limit, cancellation, closing) frees its place in
 /// the queue at once. Thread-safe.
 ///
-/// `Connection` has `bool quiet()`: whether it may still be used after having been idle.
+/// `Connection` has `bool quiet(duration)`: whether it may still be used after so long without a
+/// call.
 template <class Connection>
 class pool final : public droppable, public std::enable_shared_from_this<pool<Connection>> {
     struct waiter;
@@ -100,12 +101,13 @@ public:
         closing dropped;
         std::unique_lock lock(self->mutex_);
         if (self->down_) co_return error(error_kind::closed, "the io_context has ended");
-        self->sweep(dropped);
+        const time_point since = self->time_.now();
+        self->sweep(since, dropped);
         host& at = self->host_of(origin);
-        if (lease found = self->take_now(at, fresh, dropped)) {
+        if (taking found = self->take_now(at, since, fresh, dropped); found.what) {
             lock.unlock();
             self->look_over(found);
-            co_return found;
+            co_return std::move(found.what);
         }
         if (self->waiting_ >= self->policy_.max_queued) {
             const std::size_t queued = self->waiting_;
@@ -118,7 +120,6 @@ public:
                     "max_queued.");
         }
         waiter me(self, at, fresh);
-        const time_point since = self->time_.now();
         until = until.earliest(after(since, self->policy_.queue));
         woke why = woke::by_bell;
         while (!me.granted && why == woke::by_bell)
@@ -139,21 +140,24 @@ public:
             .with_advice("Raise http_policy::max_connections or the limit, or send less at once.");
     }
 
-    /// The same without waiting: null when nothing is free.
+    /// The same without waiting: null when nothing is free. Knows what time it is.
     static lease acquire_now(const std::shared_ptr<pool>& self, const std::string& origin,
-                             bool fresh = false) {
+                             time_point now, bool fresh) {
         closing dropped;
-        lease found;
+        taking found;
         {
             std::lock_guard lock(self->mutex_);
-            if (self->down_) return found;
-            self->sweep(dropped);
+            if (self->down_) return {};
+            self->sweep(now, dropped);
             host& at = self->host_of(origin);
-            found = self->take_now(at, fresh, dropped);
-            if (!found) self->forget_if_empty(at);
+            found = self->take_now(at, now, fresh, dropped);
+            if (!found.what) self->forget_if_empty(at);
         }
-        if (found) self->look_over(found);
-        return found;
+        self->look_over(found);
+        return std::move(found.what);
+    }
+    static lease acquire_now(const std::shared_ptr<pool>& self, const std::string& origin) {
+        return acquire_now(self, origin, self->time_.now(), false);
     }
 
     /// Work on lent connections that no call waits for; ends with the transport.
@@ -227,29 +231,36 @@ private:
     void forget_if_empty(host& at) {
         if (at.open == 0 && at.callers == 0) hosts_.erase(hosts_.find(*at.origin));
     }
+    struct taking {
+        lease what;
+        duration idle{};  // for so long
+    };
     // An idle connection, or a place for one; null when there is neither.
-    lease take_now(host& at, bool fresh, closing& dropped) {
-        if (!fresh && !at.idle.empty()) return lease(this->shared_from_this(), &at, take_idle(at));
-        if (!make_room(at, dropped)) return lease();
-        ++at.open;
-        ++open_;
-        return lease(this->shared_from_this(), &at, nullptr);
+    taking take_now(host& at, time_point now, bool fresh, closing& dropped) {
+        taking found;
+        if (!fresh && !at.idle.empty()) {
+            auto& last = at.idle.back();
+            found.idle = now - last.since;
+            found.what = lease(this->shared_from_this(), &at, std::move(last.what));
+            at.idle.pop_back();
+            --idle_;
+        } else if (make_room(at, dropped)) {
+            ++at.open;
+            ++open_;
+            found.what = lease(this->shared_from_this(), &at, nullptr);
+        }
+        return found;
     }
-    // A system call, so not under the lock. One that is of no use leaves an empty place.
-    void look_over(lease& found) {
-        if (!found.connection()) return;
-        if (found.connection()->quiet()) {
+    // May make a system call, so not under the lock. What is of no use leaves an empty place.
+    void look_over(taking& found) {
+        Connection* const with = found.what.connection();
+        if (!with) return;
+        if (with->quiet(found.idle)) {
             ++reused_;
         } else {
-            found.fill(nullptr);
+            found.what.fill(nullptr);
             ++closed_idle_;
         }
-    }
-    std::unique_ptr<Connection> take_idle(host& at) {
-        auto what = std::move(at.idle.back().what);
-        at.idle.pop_back();
-        --idle_;
-        return what;
     }
 
     // Whether one more may be opened to `at`, if need be by closing one that is idle.
@@ -284,10 +295,8 @@ private:
     }
 
     // Closes what has been idle too long, at most once in a tenth of the time.
-    void sweep(closing& dropped) {
-        if (idle_ == 0) return;
-        const time_point now = time_.now();
-        if (now < next_sweep_) return;
+    void sweep(time_point now, closing& dropped) {
+        if (idle_ == 0 || now < next_sweep_) return;
         next_sweep_ = after(now, policy_.idle_timeout / 10);
         for (auto it = hosts_.begin(); it != hosts_.end();) {
             host& at = it->second;
@@ -310,9 +319,10 @@ private:
             return;
         }
         if (what && idle_ < policy_.max_idle) {
-            at.idle.push_back({std::move(what), time_.now()});
+            const time_point now = time_.now();
+            at.idle.push_back({std::move(what), now});
             ++idle_;
-            sweep(dropped);
+            sweep(now, dropped);
             return;
         }
         if (what) dropped.push_back(std::move(what));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -191,11 +192,8 @@ public:
         if (socket_ && socket_->is_open()) ::shutdown(socket_->native_handle(), SHUT_RDWR);
     }
 
-    /// Whether it has not been cut.
-    bool open() noexcept {
-        std::lock_guard lock(mutex_);
-        return !cut_ && socket_ && socket_->is_open();
-    }
+    /// Whether it has not been cut, nor its context ended.
+    bool open() const noexcept { return !cut_.load(std::memory_order_acquire); }
     /// Whether an idle connection is still worth using: open, and nothing came unasked.
     bool quiet() noexcept {
         std::lock_guard lock(mutex_);
@@ -217,6 +215,7 @@ public:
     void drop() noexcept override {
         std::lock_guard lock(mutex_);
         say_end();
+        cut_ = true;
         channel_.reset();
         socket_.reset();
         base_ = executor();
@@ -310,11 +309,12 @@ private:
     }
 
     std::shared_ptr<socket_registry> registry_;
-    std::mutex mutex_;  // socket_ itself and cut_; not what the user does with the socket
+    std::mutex
+        mutex_;  // socket_ itself and changes of cut_; not what the user does with the socket
     executor base_;
     std::optional<socket> socket_;
     std::unique_ptr<channel> channel_;
-    bool cut_ = false;
+    std::atomic<bool> cut_{false};
 };
 
 }  // namespace llmkit::detail
