@@ -71,7 +71,10 @@ inline task<result<connection_pool::lease>> http2_connect(multiplex_site site,
                 std::make_shared<http2_framing>(bounds_of(options, site.policy));
     }
     auto lease = opening.take();
-    if (!lease.connection()->session) lease.keep();
+    if (!lease.connection()->session) {
+        lease.connection()->rest();
+        lease.keep();
+    }
     co_return lease;
 }
 

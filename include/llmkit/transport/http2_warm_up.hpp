@@ -76,6 +76,7 @@ inline task<result<std::optional<std::size_t>>> http2_warm_up(multiplex_site sit
     auto lease = opening.take();
     const bool shared = lease.connection()->session != nullptr;
     lease.connection()->used = true;  // it may be closed again by the time it is wanted
+    lease.connection()->rest();
     lease.keep();
     if (!shared) co_return std::optional<std::size_t>();
     co_return std::optional<std::size_t>(1);

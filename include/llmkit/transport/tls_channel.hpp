@@ -53,8 +53,8 @@ public:
         SSL_set_bio(ssl_.get(), network, network);
         SSL_set_app_data(ssl_.get(), this);
         SSL_set_connect_state(ssl_.get());
-        SSL_set_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+        SSL_set_mode(ssl_.get(),
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
 
     /// What a context calls for each session that a peer offers.
@@ -93,7 +93,7 @@ public:
 
     std::size_t read(asio::mutable_buffer into, std::error_code& failed) override {
         std::size_t count = 0;
-        ERR_clear_error();
+        forget_errors();
         const int done = SSL_read_ex(ssl_.get(), into.data(), into.size(), &count);
         if (done == 1) {
             failed.clear();
@@ -116,7 +116,7 @@ public:
 
     std::size_t write(asio::const_buffer what) override {
         std::size_t count = 0;
-        ERR_clear_error();
+        forget_errors();
         return SSL_write_ex(ssl_.get(), what.data(), what.size(), &count) == 1 ? count : 0;
     }
     asio::const_buffer unsent() const override { return asio::buffer(out_) + gone_; }
@@ -131,12 +131,20 @@ public:
         if (SSL_is_init_finished(ssl_.get())) SSL_shutdown(ssl_.get());  // close_notify
     }
 
+    // OpenSSL's own buffers as well: its mode for that would free and allocate them for each record.
     void rest() noexcept override {
+        SSL_free_buffers(ssl_.get());
         if (begin_ == end_) intake_.drop();
         if (out_.empty()) std::string().swap(out_);
     }
 
 private:
+    /// What others left in this thread's list of errors would be taken for ours. Nearly always there
+    /// is nothing, and to see that is much cheaper than to clear it.
+    static void forget_errors() noexcept {
+        if (ERR_peek_error() != 0) ERR_clear_error();
+    }
+
     static_assert(read_buffer::size >= SSL3_RT_MAX_PACKET_SIZE);
     // More than one record is there only when the peer wants answers and does not take them.
     static constexpr std::size_t out_limit = 256 * 1024;

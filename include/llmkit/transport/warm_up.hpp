@@ -28,6 +28,7 @@ inline task<result<void>> warm_place(std::shared_ptr<const connector> with, http
     }
     auto lease = opening.take();
     lease.connection()->used = true;  // it may be closed again by the time it is wanted
+    lease.connection()->rest();
     lease.keep();
     co_return result<void>();
 }
