@@ -47,14 +47,8 @@ public:
                         read_start_line();
                     break;
                 case state::fields:
-                    if (in.empty()) return result(http1_step::need_more);
-                    if (!read_line(in)) return result(http1_step::need_more);
-                    if (state_ == state::failed) break;
-                    if (!line_.text().empty()) {
-                        read_field_line();
-                    } else if (end_head()) {
-                        return result(http1_step::head);
-                    }
+                    if (!read_fields(in)) return result(http1_step::need_more);
+                    if (state_ != state::failed && end_head()) return result(http1_step::head);
                     break;
                 case state::sized: {
                     if (left_ == 0) {
@@ -199,6 +193,16 @@ private:
         if (wrong != http1_error::none) return fail(wrong);
         fields_.reserve(24, 1024);
         state_ = state::fields;
+    }
+
+    // Up to the empty line, or one that may not be; false when it has not come yet.
+    bool read_fields(std::string_view& in) {
+        while (!in.empty() && read_line(in)) {
+            if (state_ == state::failed || line_.text().empty()) return true;
+            read_field_line();
+            if (state_ == state::failed) return true;
+        }
+        return false;
     }
 
     void read_field_line() {

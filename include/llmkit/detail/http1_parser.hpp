@@ -64,8 +64,9 @@ struct http1_status_line {
         if (status < 100 || (!line.empty() && line.front() != ' '))
             return http1_error::bad_start_line;
         if (!line.empty()) line.remove_prefix(1);
-        if (line.find('\r') != std::string_view::npos) return http1_error::bare_line_break;
-        if (has_control(line)) return http1_error::bad_start_line;
+        if (has_control(line))
+            return line.find('\r') != std::string_view::npos ? http1_error::bare_line_break
+                                                             : http1_error::bad_start_line;
         reason = line;
         return http1_error::none;
     }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -59,15 +58,6 @@ constexpr std::uint64_t word_letters(std::uint64_t word) {
     return from_a & ~after_z & ~word & ~word_low7;
 }
 
-/// A byte's high bit is set where one of eight bytes is no ASCII letter, digit or '-'.
-constexpr std::uint64_t not_word_character(std::uint64_t word) {
-    const std::uint64_t low = word & word_low7;
-    const std::uint64_t from_0 = low + word_ones * (0x80 - '0');
-    const std::uint64_t after_9 = low + word_ones * (0x7f - '9');
-    const std::uint64_t dash = ~((low ^ (word_ones * '-')) + word_low7);
-    return (~(word_letters(word) | (from_0 & ~after_9) | dash) | word) & ~word_low7;
-}
-
 /// A byte's high bit is set where one of eight bytes is a control other than a tab.
 constexpr std::uint64_t word_controls(std::uint64_t word) {
     const std::uint64_t low = word & word_low7;
@@ -82,22 +72,14 @@ constexpr bool words_differ(std::uint64_t a, std::uint64_t b) {
     return ((a ^ b) & ~(word_letters(a) >> 2)) != 0;
 }
 
-/// How many bytes at the front may stand in a token.
+/// How many bytes at the front may stand in a token. Names are short: one byte after the other is as
+/// quick as eight at once.
 constexpr std::size_t token_size(std::string_view text) {
-    std::size_t size = 0;
-    if (!std::is_constant_evaluated() && std::endian::native == std::endian::little) {
-        // Eight bytes at a time while they are what nearly every header's name is made of.
-        while (size + 8 <= text.size()) {
-            const std::uint64_t other = not_word_character(word_at(text.data() + size));
-            if (other != 0) {
-                size += static_cast<std::size_t>(std::countr_zero(other)) / 8;
-                break;
-            }
-            size += 8;
-        }
-    }
-    while (size < text.size() && token_table[static_cast<unsigned char>(text[size])]) ++size;
-    return size;
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
+    const char* at = begin;
+    while (at != end && token_table[static_cast<unsigned char>(*at)]) ++at;
+    return static_cast<std::size_t>(at - begin);
 }
 
 /// A token of RFC 9110 §5.6.2: header names, methods. Never empty.
