@@ -51,12 +51,13 @@ private:
         co_await sleep_until(in->time, until.earliest(done));
         co_return in->time.now() >= done;
     }
+    static error late() { return error(error_kind::timeout, "the store was late"); }
     static error broken() { return error(error_kind::connect, "the store is down"); }
 
     static task<result<cache_hit>> found(std::shared_ptr<lab> in, key128 key, limit until) {
         ++in->finds;
         const bool in_time = co_await passed(in, in->find_takes, until);
-        if (!in_time) co_return broken();
+        if (!in_time) co_return late();
         if (in->on_find) in->on_find();
         if (in->fails || (in->only_answers && is_tag_key(key))) co_return broken();
         const auto place = in->one_slot ? in->entries.begin() : in->entries.find(key);
@@ -66,7 +67,8 @@ private:
     static task<result<void>> stored(std::shared_ptr<lab> in, key128 key,
                                      std::shared_ptr<const cache_entry> entry, limit until) {
         const bool in_time = co_await passed(in, in->put_takes, until);
-        if (!in_time || in->fails) co_return broken();
+        if (!in_time) co_return late();
+        if (in->fails) co_return broken();
         ++in->puts;
         in->entries[key] = std::move(entry);
         co_return result<void>();

@@ -6,7 +6,11 @@
 #include <thread>
 #include <vector>
 
+#include <llmkit/metrics/prometheus.hpp>
+#include <llmkit/metrics/registry.hpp>
+#include <llmkit/metrics/report.hpp>
 #include <llmkit/simulation/world.hpp>
+
 #include "test.hpp"
 
 namespace test_cache_memory {
@@ -142,6 +146,18 @@ TEST_CASE("threads share a memory cache", "[memory_cache]") {
     other.join();
     CHECK(wrong == 0);
     CHECK(cache.stats().entries <= 64);
+}
+
+TEST_CASE("a memory cache can be watched", "[memory_cache]") {
+    metrics figures;
+    const memory_cache store(1);
+    figures.watch("answers", store);
+    for (const char* text : {"a", "b"}) store.try_put(hash128(text), entry("text"), start);
+    const std::string shown = to_prometheus(figures.snapshot());
+    CHECK(shown.find("llmkit_answers_entries 1\n") != std::string::npos);
+    CHECK(shown.find("llmkit_answers_evictions_total 1\n") != std::string::npos);
+    CHECK(to_table(figures.snapshot()).find("entries 1, bytes ") != std::string::npos);
+    CHECK(to_json(figures.snapshot())["watched"]["answers"]["bytes"] == entry("text")->weight());
 }
 
 }  // namespace test_cache_memory

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/cache/figures.hpp>
 #include <llmkit/cache/lease.hpp>
 #include <llmkit/cache/lease_desk.hpp>
 #include <llmkit/cache/lease_share.hpp>
@@ -36,11 +37,13 @@ namespace detail {
 template <cache_backend Backend>
 class cache_core {
 public:
-    cache_core(Backend backend, cache_policy policy, clock_handle clock, std::string upstream)
+    cache_core(Backend backend, cache_policy policy, cache_figures counted, clock_handle clock,
+               std::string upstream)
         : store(std::move(backend)),
           rules(rules_of(policy)),
           origin(std::move(upstream)),
           time(std::move(clock)),
+          figures(std::move(counted)),
           policy_(policy),
           tags_(std::make_shared<tag_register<Backend>>(store, time)) {
         if constexpr (leasing_cache_backend<Backend>)
@@ -181,17 +184,23 @@ public:
     static task<cache_hit> look_up(std::shared_ptr<cache_core> core, key128 key, request ask,
                                    limit until) {
         cache_hit hit;
+        const time_point began = core->time.now();
+        result<cache_hit> found = error(error_kind::internal, "the store threw");
         try {
-            result<cache_hit> found;
             if constexpr (front_cache_backend<Backend>) {
                 found = co_await core->store.find_further(key, core->time.now(), until);
             } else {
                 found = co_await core->store.find(key, core->time.now(), until);
             }
-            if (found) hit = std::move(*found);
         } catch (const std::exception&) {
         }
         co_await stop_if_cancelled();
+        if (found) {
+            hit = std::move(*found);
+        } else {
+            core->figures.failed(found.error().kind());
+        }
+        core->figures.found(core->time.now() - began, hit);
         if (!core->answers(hit, ask)) hit = cache_hit();
         if (tagged(hit, ask)) {
             const bool gone = co_await invalidated(core, hit.entry(), ask, until);
@@ -232,9 +241,17 @@ public:
         try {
             limit until;
             until.until = after(core->time.now(), std::chrono::seconds(5));
-            auto stored = co_await core->store.put(key, std::move(entry), core->time.now(), until);
-            static_cast<void>(stored);  // a store that fails has nothing next time
+            const time_point began = core->time.now();
+            const std::size_t bytes = entry->weight();
+            auto stored = co_await core->store.put(key, std::move(entry), began, until);
+            core->figures.write_took(core->time.now() - began);
+            if (stored) {
+                core->figures.wrote(bytes);
+            } else {
+                core->figures.failed(stored.error().kind());  // and has nothing next time
+            }
         } catch (const std::exception&) {
+            core->figures.failed(error_kind::internal);
         }
         claim.reset();
         // So that a pipeline that is closed waits for it.
@@ -260,7 +277,9 @@ public:
                      std::shared_ptr<const cache_entry> entry,
                      const std::shared_ptr<answer_claim>& claim) {
         if constexpr (instant_cache_backend<Backend>) {
-            core->store.try_put(key, std::move(entry), core->time.now());
+            const std::size_t bytes = entry->weight();
+            if (core->store.try_put(key, std::move(entry), core->time.now()))
+                core->figures.wrote(bytes);
         } else if (const auto& link = ask.options().link) {
             link->background().spawn(file(core, key, std::move(entry), claim));
         }
@@ -280,6 +299,7 @@ public:
     const question_rules rules;
     const std::string origin;
     const clock_handle time;
+    const cache_figures figures;
     typename lease_desk_of<Backend>::type leases;  ///< where the store has any
 
 private:
@@ -334,57 +354,6 @@ constexpr bool passing_trouble(error_kind kind) {
             return false;
     }
 }
-
-/// Watches an answer pass by and stores it when it was complete.
-template <class Backend>
-class answer_recorder final : public stream_tap {
-public:
-    answer_recorder(std::shared_ptr<cache_core<Backend>> core, const key128& key, request ask,
-                    const response_head& head, std::vector<tag_mark> tags, time_point began)
-        : core_(std::move(core)),
-          key_(key),
-          ask_(std::move(ask)),
-          head_(head),
-          tags_(std::move(tags)),
-          recorded_(core_->max_entry_bytes()) {
-        if (core_->times(head)) cadence_.emplace(began);
-    }
-
-    void on_event(const event& one) override {
-        try {
-            recorded_.add(one);
-            if (cadence_) cadence_->add(core_->time.now());
-        } catch (const std::bad_alloc&) {
-            recorded_.drop();
-        }
-    }
-    void on_end(outcome how, const error*) override {
-        // Everything held is let go of at the end: the claim keeps the shared call open.
-        const auto claim = std::move(head_.claim);
-        if (how != outcome::complete || !recorded_.worth_keeping(head_.streamed)) return;
-        if (claim && !claim->take()) return;
-        try {
-            store(claim);
-        } catch (const std::exception&) {
-            // No memory, or a store that throws: the caller has his answer all the same.
-        }
-    }
-
-private:
-    void store(const std::shared_ptr<answer_claim>& claim) {
-        auto pauses = cadence_ ? cadence_->take() : std::vector<std::uint32_t>();
-        auto kept = core_->entry(ask_, head_, recorded_, std::move(tags_), std::move(pauses));
-        cache_core<Backend>::keep(core_, key_, ask_, std::move(kept), claim);
-    }
-
-    std::shared_ptr<cache_core<Backend>> core_;
-    key128 key_;
-    request ask_;
-    response_head head_;
-    std::vector<tag_mark> tags_;
-    answer_recording recorded_;
-    std::optional<cadence_recorder> cadence_;
-};
 
 }  // namespace detail
 

@@ -5,8 +5,10 @@
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/core/reading.hpp>
 #include <llmkit/detail/s3fifo.hpp>
 
 namespace llmkit {
@@ -63,6 +65,19 @@ public:
     }
     /// Entries, bytes, hits, misses, evictions, expirations.
     detail::s3fifo_stats stats() const { return shared_->answers.stats(); }
+    /// The same for `metrics::watch`.
+    std::vector<reading> readings() const {
+        const auto now = stats();
+        return {
+            reading::now("entries", now.entries, "Answers kept."),
+            reading::now("bytes", now.bytes, "Bytes of the answers kept."),
+            reading::total("hits", now.hits, "Look-ups that found an answer."),
+            reading::total("misses", now.misses, "Look-ups that found none."),
+            reading::total("evictions", now.evictions, "Answers pushed out for room."),
+            reading::total("expirations", now.expirations, "Answers found too old."),
+            reading::total("refused", now.refused, "Answers too large to be kept."),
+        };
+    }
 
 private:
     using store = detail::s3fifo<key128, cache_entry>;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/cache/codec.hpp>
@@ -70,6 +71,8 @@ public:
     /// Why the file cannot be used, if so.
     std::optional<error> problem() const { return owner_->store->problem(); }
     sqlite_stats stats() const { return owner_->store->stats(); }
+    /// The same for `metrics::watch`.
+    std::vector<reading> readings() const { return stats().readings(); }
 
 private:
     using store = detail::sqlite_store;

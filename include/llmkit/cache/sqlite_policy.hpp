@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 #include <llmkit/core/provenance.hpp>
+#include <llmkit/core/reading.hpp>
 
 namespace llmkit {
 
@@ -40,6 +42,23 @@ struct sqlite_stats {
     std::uint64_t failures = 0;     ///< statements and transactions that SQLite could not carry out
     std::uint64_t recovered = 0;    ///< damaged files that were moved aside
     std::size_t pending_bytes = 0;  ///< waiting to be written
+
+    /// The same for `metrics::watch`.
+    std::vector<reading> readings() const {
+        return {
+            reading::now("bytes", bytes, "Bytes of the file that answers take."),
+            reading::now("pending_bytes", pending_bytes, "Bytes that wait to be written."),
+            reading::total("hits", hits, "Look-ups that found an answer."),
+            reading::total("misses", misses, "Look-ups that found none."),
+            reading::total("writes", writes, "Answers written."),
+            reading::total("evictions", evictions, "Answers pushed out for room."),
+            reading::total("expirations", expirations, "Answers removed because too old."),
+            reading::total("dropped", dropped, "Answers that were not written."),
+            reading::total("unreadable", unreadable, "Answers found damaged or unknown."),
+            reading::total("failures", failures, "What SQLite could not carry out."),
+            reading::total("recovered", recovered, "Damaged files moved aside."),
+        };
+    }
 };
 
 }  // namespace llmkit

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <llmkit/cache/answer_recorder.hpp>
 #include <llmkit/cache/answers.hpp>
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/core/compose.hpp>
@@ -20,8 +21,9 @@ namespace llmkit {
 template <service Next, cache_backend Backend>
 class caching {
 public:
-    caching(Next next, Backend store, cache_policy policy)
-        : core_(std::make_shared<core>(std::move(next), std::move(store), policy)) {}
+    caching(Next next, Backend store, cache_policy policy, cache_figures figures = cache_figures())
+        : core_(std::make_shared<core>(std::move(next), std::move(store), policy,
+                                       std::move(figures))) {}
 
     clock_handle clock() const { return core_->time; }
     std::string origin() const { return core_->origin; }
@@ -29,9 +31,9 @@ public:
 
 private:
     struct core : detail::cache_core<Backend> {
-        core(Next wrapped, Backend kept_in, cache_policy policy)
-            : detail::cache_core<Backend>(std::move(kept_in), policy, wrapped.clock(),
-                                          origin_of(wrapped)),
+        core(Next wrapped, Backend kept_in, cache_policy policy, cache_figures counted)
+            : detail::cache_core<Backend>(std::move(kept_in), policy, std::move(counted),
+                                          wrapped.clock(), origin_of(wrapped)),
               next(std::move(wrapped)) {}
         Next next;
     };
@@ -70,11 +72,14 @@ private:
         if (hit) {
             const age how_old = self->age_of(*hit.entry(), self->time.now());
             const bool refreshing = how_old == age::refreshing && mode == cache_mode::normal;
-            if (how_old == age::fresh && core::refused(*hit.entry()))
+            if (how_old == age::fresh && core::refused(*hit.entry())) {
+                self->figures.refusal();
                 co_return core::give_refusal(hit, ask);
+            }
             if (how_old == age::fresh || refreshing) {
                 auto given = self->give(hit, ask, refreshing);
                 if (given) {
+                    self->figures.hit(refreshing);
                     if (refreshing) start_refresh(self, key, ask, std::move(hit));
                     co_return given;
                 }
@@ -82,6 +87,7 @@ private:
             }
         }
         if (mode == cache_mode::only_if_cached) co_return not_cached();
+        if (mode == cache_mode::normal) self->figures.miss();
         if constexpr (leasing_cache_backend<Backend>) {
             if (mode == cache_mode::normal && self->takes_leases())
                 co_return co_await in_turn(std::move(self), key, std::move(ask), std::move(hit));
@@ -142,6 +148,7 @@ private:
             if (standing_in) {
                 auto given = self->give(old, ask, true);
                 if (given) {
+                    self->figures.hit(true);
                     given->head().came_by.attempts = failed->came_by().attempts;
                     co_return given;
                 }
@@ -242,11 +249,12 @@ private:
 /// for in one piece or as a stream makes no difference. Streams are recorded as they pass. Only
 /// complete answers are kept. Adding this layer is the choice to give sampled answers again; with
 /// `.only_deterministic` only those at temperature 0 are. A store that fails costs at most
-/// `store_limit` and fails no call. `cache_mode::bypass` and an idempotency key go past it.
+/// `store_limit` and fails no call. `cache_mode::bypass` and an idempotency key go past it. What
+/// it does is counted in `figures`, for `metrics::watch`.
 template <cache_backend Backend>
-auto cache(Backend store, cache_policy policy = {}) {
-    return make_layer([store, policy](auto next) {
-        return caching<decltype(next), Backend>(std::move(next), store, policy);
+auto cache(Backend store, cache_policy policy = {}, cache_figures figures = cache_figures()) {
+    return make_layer([store, policy, figures](auto next) {
+        return caching<decltype(next), Backend>(std::move(next), store, policy, figures);
     });
 }
 
