@@ -1,5 +1,7 @@
 #include <llmkit/cache/answers.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -12,8 +14,10 @@
 #include <llmkit/core/any_service.hpp>
 #include <llmkit/layer/cache.hpp>
 #include <llmkit/layer/dedup.hpp>
+#include <llmkit/provider/openai.hpp>
 #include <llmkit/simulation/world.hpp>
 #include <llmkit/testing/scripted.hpp>
+#include <llmkit/testing/scripted_transport.hpp>
 
 #include "cache/lab_store.hpp"
 #include "layer/layer_test.hpp"
@@ -70,7 +74,77 @@ request with_mode(cache_mode mode) {
     return ask;
 }
 
+/// A streamed answer that calls two tools, as OpenAI writes it, with its usage.
+http_answer calls_two_tools() {
+    const auto chunk = [](const std::string& delta, const std::string& finish) {
+        return R"({"id":"c1","object":"chat.completion.chunk","created":1,"model":"m-1",)"
+               R"("choices":[{"index":0,"delta":)" +
+               delta + R"(,"finish_reason":)" + finish + "}]}";
+    };
+    const auto call = [&](const std::string& what) {
+        return chunk(R"({"tool_calls":[)" + what + "]}", "null");
+    };
+    const std::vector<std::string> all{
+        chunk(R"({"role":"assistant","content":null})", "null"),
+        call(R"({"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}})"),
+        call(R"({"index":0,"function":{"arguments":"{\"x\":"}})"),
+        call(R"({"index":0,"function":{"arguments":"1}"}})"),
+        call(R"({"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{}"}})"),
+        chunk("{}", R"("tool_calls")"),
+        R"({"id":"c1","object":"chat.completion.chunk","created":1,"model":"m-1","choices":[],)"
+        R"("usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}})",
+        "[DONE]"};
+    return http_answer::events(all);
+}
+
+/// The tool calls of a whole answer, and its usage.
+task<std::string> tools_of(any_service client, bool streamed) {
+    request ask("chat/completions", R"({"model":"m"})");
+    ask.options().streamed = streamed;
+    ask.options().metered = streamed;
+    auto answer = co_await client(std::move(ask));
+    std::vector<event> events;
+    auto& from = answer.value().events();
+    while (auto item = co_await from.next()) events.push_back(*item);
+    std::string body(events.front().data());
+    if (streamed) body = openai_dialect().fold(events).value().data();
+    const auto json = nlohmann::json::parse(body);
+    std::string text = answer->head().came_by.cache_level.empty() ? "" : "hit: ";
+    for (const auto& one : json["choices"][0]["message"]["tool_calls"]) {
+        text += one["id"].get<std::string>() + " " + one["function"]["name"].get<std::string>();
+        text += one["function"]["arguments"].get<std::string>() + ", ";
+    }
+    co_return text + json["choices"][0]["finish_reason"].get<std::string>() + ", " +
+        std::to_string(json["usage"]["prompt_tokens"].get<int>()) + " and " +
+        std::to_string(json["usage"]["completion_tokens"].get<int>());
+}
+
 }  // namespace
+
+TEST_CASE("tool calls and usage come whole in either shape, whichever was stored", "[cache]") {
+    simulation::world world;
+    scripted_transport http(world.get_executor());
+    http.then(calls_two_tools());
+    const auto provider = openai(http, openai_options().base_url("http://h/v1").key("k"));
+    const any_service client{pipeline(provider) | cache(memory_cache(10))};
+    const std::string all = "a f{\"x\":1}, b g{}, tool_calls, 9 and 4";
+    CHECK(world.wait(tools_of(client, true)) == all);
+    CHECK(world.wait(tools_of(client, true)) == "hit: " + all);
+    CHECK(world.wait(tools_of(client, false)) == "hit: " + all);
+
+    // What was stored whole serves who wants a stream.
+    request ask("chat/completions", R"({"model":"m"})");
+    auto whole = world.wait(client(std::move(ask)));
+    REQUIRE(whole);
+    auto body = world.wait(whole->events().next());
+    REQUIRE(body);
+    scripted_transport other(world.get_executor());
+    other.then(http_answer(200, std::string(body->data())));
+    const auto again = openai(other, openai_options().base_url("http://h/v1").key("k"));
+    const any_service second{pipeline(again) | cache(memory_cache(10))};
+    CHECK(world.wait(tools_of(second, false)) == all);
+    CHECK(world.wait(tools_of(second, true)) == "hit: " + all);
+}
 
 TEST_CASE("a refusal is given again for its time, as one from the cache", "[negative]") {
     const bool streamed = GENERATE(false, true);
