@@ -155,6 +155,20 @@ TEST_CASE("large bodies pass in both directions at once", "[http2]") {
     }
 }
 
+TEST_CASE("a connection carries more than what may be on its way at once", "[http2]") {
+    const std::string large(4'000'000, 'x');
+    bed here([&](const peer_ptr& peer, const http2_ask& ask) {
+        peer->respond(ask.stream, 200, {}, large);
+    });
+    for (int i = 0; i < 5; ++i) {
+        auto got = here.call();
+        REQUIRE(here.done(got));
+        REQUIRE(got->body);
+        CHECK(got->body->size() == large.size());
+    }
+    CHECK(here.server->peers().size() == 1);
+}
+
 TEST_CASE("answers without a body, to HEAD, with interim heads and with trailers", "[http2]") {
     bed here([](const peer_ptr& peer, const http2_ask& ask) {
         headers fields;
@@ -274,6 +288,20 @@ TEST_CASE("an answer that is finished before its end is reset only when the end 
         here.settle();
         CHECK(here.peer()->resets() == (comes ? 0 : 1));
     }
+}
+
+TEST_CASE("an answer that goes on after it was finished is reset at once", "[http2]") {
+    desk held;
+    bed here(held.handler());
+    slow_read read;
+    asio::co_spawn(here.context, open_only(*here.client, get(here.at()), read), asio::detached);
+    REQUIRE(here.until([&] { return held.size() == 1; }));
+    held.peer(0)->respond(held.stream(0), 200, {}, "[DONE]", false);
+    REQUIRE(here.until([&] { return read.answer.has_value(); }));
+    read.answer->finish();
+    held.peer(0)->data(held.stream(0), std::string(10'000, 'x'), false);
+    CHECK(here.until([&] { return here.peer()->resets() == 1; }));
+    CHECK(here.idle(1));
 }
 
 }  // namespace test_transport_http2

@@ -143,6 +143,7 @@ TEST_CASE("the queue for room on a connection is bounded in length and in time",
     auto late_one = here.call(std::move(short_one));
     auto patient = here.call();
     here.settle();
+    CHECK(here.client->connections().waiting == 2);
     auto too_many = here.call();
     REQUIRE(here.done(too_many));
     REQUIRE(!too_many->body);

@@ -114,6 +114,74 @@ TEST_CASE("a server that speaks no HTTP/2 is told from one that does", "[http2]"
     CHECK(body.error().to_string().find("prior_knowledge") != std::string::npos);
 }
 
+namespace {
+/// How many frames of a type a client has sent, after its preface.
+int count_frames(std::string_view text, unsigned type) {
+    int count = 0;
+    text.remove_prefix(std::min<std::size_t>(text.size(), 24));
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    while (text.size() >= 9) {
+        count += byte(3) == type;
+        const std::size_t size = 9 + (byte(0) * 65536u + byte(1) * 256u + byte(2));
+        text.remove_prefix(std::min(text.size(), size));
+    }
+    return count;
+}
+}  // namespace
+
+TEST_CASE("a server that wants HTTP/1.1 for what it was asked gets it, on another connection",
+          "[http2]") {
+    asio::io_context context;
+    std::vector<std::string> asked;
+    raw_server server(context, [&](std::shared_ptr<peer> client, std::size_t) -> task<void> {
+        co_await client->more();
+        if (!client->unread().starts_with("PRI * HTTP/2.0")) {
+            std::string text;
+            bool more = true;
+            while (more) {
+                more = co_await client->request(text);
+                if (!more) break;
+                asked.push_back(text.substr(0, text.find('\r')));
+                co_await client->answer("four");
+            }
+            co_return;
+        }
+        co_await client->send(frame(settings_frame, 0, 0) + frame(settings_frame, ack, 0) +
+                              frame(reset_frame, 0, 1, number(NGHTTP2_HTTP_1_1_REQUIRED, 4)));
+        co_await client->gone();
+    });
+    auto client = http2_client(context.get_executor());
+    for (int i = 0; i < 2; ++i) {
+        result<std::string> body;
+        run_test(context, fetch(client, get(server.url()), body));
+        CHECK(body.value() == "four");
+    }
+    CHECK(server.accepted() == 2);
+    CHECK(asked == std::vector<std::string>(2, "GET / HTTP/1.1"));
+}
+
+TEST_CASE("a server that has not said how many streams it allows gets a few", "[http2]") {
+    asio::io_context context;
+    int sent = 0;
+    raw_server server(context, [&](std::shared_ptr<peer> client, std::size_t) -> task<void> {
+        bool more = true;
+        while (more) {
+            more = co_await client->more();
+            sent = count_frames(client->unread(), headers_frame);
+        }
+    });
+    const auto client = http2_client(context.get_executor());
+    std::vector<result<std::string>> bodies(100);
+    std::vector<child<void>> calls;
+    for (auto& each : bodies)
+        calls.emplace_back(client.clock(), fetch(client, get(server.url()), each));
+    while (sent == 0 && context.run_one_for(5s) > 0) {
+    }
+    context.poll();
+    CHECK(sent == 32);
+    CHECK(client.connections().waiting == 100 - 32);
+}
+
 TEST_CASE("an answer that breaks the rules of HTTP ends with its stream alone", "[http2]") {
     const auto stream_only = [](const std::string& name, const std::string& text, error_kind kind) {
         const told what(text);
@@ -196,6 +264,31 @@ TEST_CASE("an answer that comes before the whole request ends the request", "[ht
                          frame(reset_frame, 0, 1, number(0, 4)),
                      false, true);
     CHECK(nginx.kind() == error_kind::unset);
+}
+
+TEST_CASE("a server that answers before the whole request is told that no more of it comes",
+          "[http2]") {
+    asio::io_context context;
+    std::shared_ptr<peer> there;
+    raw_server server(context, [&](std::shared_ptr<peer> client, std::size_t) -> task<void> {
+        there = client;
+        co_await client->more();
+        co_await client->send(frame(settings_frame, 0, 0) +
+                              frame(headers_frame, end_headers | end_stream, 1, status(413)));
+        bool more = true;
+        while (more) more = co_await client->more();
+    });
+    const auto client = http2_client(context.get_executor());
+    result<std::string> body;
+    http_request post("POST", server.url(), {}, bytes(std::string(3'000'000, 'y')));
+    run_test(context, fetch(client, std::move(post), body));
+    CHECK(body);
+    context.restart();
+    const auto resets = [&] { return count_frames(there->unread(), reset_frame); };
+    while (resets() == 0 && context.run_one_for(5s) > 0) {
+    }
+    CHECK(resets() == 1);
+    server.stop();
 }
 
 TEST_CASE("a connection that ends early is told from an answer that is complete", "[http2]") {

@@ -50,6 +50,8 @@ public:
         unread_.append(buffer.data(), count);
         co_return !failed;
     }
+    /// What came and no request has taken.
+    const std::string& unread() const { return unread_; }
     /// Waits until the client goes away.
     llmkit::task<void> gone() {
         bool here = true;  // g++ 12.2 miscompiles `while (co_await more())` here

@@ -91,9 +91,13 @@ public:
             .with_advice("Raise http_policy::max_connections or the limit, or send less at once.");
     }
 
+    /// Calls that wait, but for those on whose behalf a session waits in the pool, which counts it.
     std::size_t waiting() const {
         std::lock_guard lock(mutex_);
-        return waiting_;
+        std::size_t in_pool = 0;
+        for (const auto& [name, at] : origins_)
+            for (const auto& each : at.dialling) in_pool += !each->connecting;
+        return waiting_ - std::min(waiting_, in_pool);
     }
     /// The server wants HTTP/1.1 for what it has been asked.
     void prefer_http1(const url& to) {

@@ -48,7 +48,7 @@ public:
     /// Opens a connection ahead of the first call; how many are ready. Nothing, when it has turned
     /// out that this server speaks HTTP/1.1 only.
     virtual task<result<std::optional<std::size_t>>> warm_up(url to, exchange_limits limits) = 0;
-    /// Calls that wait for a connection to share.
+    /// Calls that wait for a connection to share, beside those that wait in the pool.
     virtual std::size_t waiting() const = 0;
 };
 
