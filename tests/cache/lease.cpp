@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <llmkit/cache/memory.hpp>
+#include <llmkit/cache/tiered.hpp>
 #include <llmkit/core/any_service.hpp>
 #include <llmkit/core/pipeline.hpp>
 #include <llmkit/layer/cache.hpp>
@@ -326,6 +327,29 @@ TEST_CASE("a call that is cancelled while it waits leaves nothing behind", "[lea
     all.world.run_for(6s);
     CHECK(all.said("Hello") == 2);
     CHECK(all.provider.counts().begun == 1);
+}
+
+TEST_CASE("processes with a memory of their own in front of the store agree as well", "[lease]") {
+    const bool behind = GENERATE(false, true);
+    fleet all;
+    all.provider.always(says("Hello").after(5s));
+    const auto process = [&] {
+        auto levels = tiered(memory_cache(10), all.store);
+        if (behind) levels.write_behind();
+        return pipeline(all.provider) | dedup() | cache(levels, all.policy);
+    };
+    auto a = process();
+    auto b = process();
+    auto c = process();
+    for (int i = 0; i < 5; ++i) {
+        all.begin(a);
+        all.begin(b);
+        all.begin(c);
+    }
+    all.world.run_for(6s);
+    CHECK(all.said("Hello") == 15);
+    CHECK(all.provider.counts().begun == 1);
+    CHECK(all.store.held() == 0);
 }
 
 TEST_CASE("an old answer is refreshed by one process", "[lease]") {

@@ -162,6 +162,9 @@ public:
             time.now(), ask.options().streamed ? policy_.lease_wait_streamed : policy_.lease_wait);
     }
     bool takes_leases() const {
+        if constexpr (requires { store.has_leases(); }) {
+            if (!store.has_leases()) return false;
+        }
         return std::max(policy_.lease_wait, policy_.lease_wait_streamed) > duration::zero();
     }
     duration store_patience() const { return policy_.store_limit; }

@@ -33,7 +33,8 @@ protected:
 ///
 /// Gives a lease on the key, or null while another process has it. The layer `cache` takes one
 /// before it asks, renews it while the answer runs, and releases it when the answer is stored, or
-/// when there is none to store; others wait and look again (`cache_policy::lease_wait`).
+/// when there is none to store; others wait and look again (`cache_policy::lease_wait`). A store that
+/// knows only when it is made whether it has leases says so: `bool has_leases() const`.
 template <class B>
 concept leasing_cache_backend =
     cache_backend<B> && requires(const B& store, key128 key, limit until) {

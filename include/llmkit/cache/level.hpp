@@ -10,6 +10,7 @@
 
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/cache/erasures.hpp>
+#include <llmkit/cache/lease.hpp>
 #include <llmkit/cache/level_figures.hpp>
 #include <llmkit/cache/level_health.hpp>
 
@@ -81,8 +82,8 @@ namespace detail {
 /// A level without its store's type, and all that is known about it.
 class any_level {
 public:
-    any_level(const level_policy& with, std::string_view as, bool at_once)
-        : policy(with), name(as), instant(at_once), health(with.health) {}
+    any_level(const level_policy& with, std::string_view as, bool at_once, bool with_leases)
+        : policy(with), name(as), instant(at_once), leases(with_leases), health(with.health) {}
     virtual ~any_level() = default;
 
     // Of an instant level:
@@ -96,6 +97,8 @@ public:
     virtual task<result<void>> put(key128 key, std::shared_ptr<const cache_entry> entry,
                                    time_point now, limit until) const = 0;
     virtual task<result<void>> erase(key128 key, limit until) const = 0;
+    /// Of a level with `leases`.
+    virtual task<result<std::shared_ptr<cache_lease>>> lease(key128 key, limit until) const = 0;
 
     level_stats stats() const {
         level_stats now = counts.read();
@@ -108,6 +111,7 @@ public:
     const level_policy policy;
     const std::string_view name;
     const bool instant;
+    const bool leases;
     level_health health;
     level_counts counts;
     unerased_keys unerased;
@@ -117,7 +121,8 @@ template <cache_backend Store>
 class level_of final : public any_level {
 public:
     explicit level_of(const cache_level<Store>& made)
-        : any_level(made.policy(), made.name(), instant_cache_backend<Store>),
+        : any_level(made.policy(), made.name(), instant_cache_backend<Store>,
+                    leasing_cache_backend<Store>),
           store_(made.store()) {}
 
     cache_hit try_find(key128 key, time_point now) const override {
@@ -148,8 +153,19 @@ public:
     task<result<void>> erase(key128 key, limit until) const override {
         return store_.erase(key, until);
     }
+    task<result<std::shared_ptr<cache_lease>>> lease(key128 key, limit until) const override {
+        if constexpr (leasing_cache_backend<Store>) {
+            return store_.lease(key, until);
+        } else {
+            return no_lease();
+        }
+    }
 
 private:
+    static task<result<std::shared_ptr<cache_lease>>> no_lease() {
+        co_return error(error_kind::refused, "this level has no leases");
+    }
+
     const Store store_;
 };
 

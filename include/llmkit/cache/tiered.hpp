@@ -11,6 +11,7 @@
 
 #include <llmkit/cache/backend.hpp>
 #include <llmkit/cache/level.hpp>
+#include <llmkit/cache/tiered_lease.hpp>
 #include <llmkit/cache/tiers.hpp>
 
 namespace llmkit {
@@ -96,6 +97,15 @@ public:
     {
         return tiers_->try_put(key, entry, now);
     }
+
+    /// A lease in the last level that has them: it is released when the answer is there.
+    task<result<std::shared_ptr<cache_lease>>> lease(key128 key, limit until) const
+        requires(Speed != detail::at_once::always)
+    {
+        return detail::tiered_lease::take(tiers_, key, until);
+    }
+    /// Whether a level has leases.
+    bool has_leases() const { return tiers_->has_leases(); }
 
     /// Ends when all that was put is where it belongs, or at the limit.
     task<void> written(limit until) const

@@ -49,6 +49,18 @@ public:
         return now;
     }
 
+    /// The level by which processes agree on who asks: the last that has leases, if it is up.
+    any_level* leasing() const {
+        for (auto at = levels_.rbegin(); at != levels_.rend(); ++at) {
+            if (!(*at)->leases) continue;
+            return (*at)->health.up() ? at->get() : nullptr;
+        }
+        return nullptr;
+    }
+    bool has_leases() const {
+        return std::any_of(levels_.begin(), levels_.end(), [](const auto& l) { return l->leases; });
+    }
+
     /// What the levels in front have, which are all instant.
     cache_hit at_hand(const key128& key, time_point now) {
         search looking(marks_.of(key));
