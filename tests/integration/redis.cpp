@@ -85,7 +85,12 @@ TEST_CASE("an answer that one process put into Redis is found whole by another",
     auto found = other.loop.wait(other.store.find(key(1), entry->stored_at + 3s, within(60s)));
     REQUIRE(found.value());
     CHECK(found->level() == "redis");
-    CHECK(same(*found->entry(), *entry));
+    cache_entry got = *found->entry();
+    CHECK(std::chrono::abs(got.fresh_until - entry->fresh_until) < 1min);
+    got.stored_at = entry->stored_at;
+    got.fresh_until = entry->fresh_until;
+    got.keep_until = entry->keep_until;
+    CHECK(same(got, *entry));
     REQUIRE(one.loop.wait(one.store.erase(key(1), within(60s))));
     CHECK(other.text(1).empty());
     CHECK(other.store.stats().hits == 1);
@@ -113,6 +118,21 @@ TEST_CASE("Redis removes an entry when it is of no more use", "[redis]") {
     CHECK(left <= 3'600'000);
     REQUIRE(one.put(3, "ever", duration::max()));
     CHECK(one.text(3) == "ever");
+}
+
+TEST_CASE("an answer from Redis is as old as it is", "[redis]") {
+    temporary_folder folder;
+    redis_server server(folder);
+    user one(server.url());
+    // Written as if 40 of its 100 seconds ago.
+    std::string text = entry_codec().encode(*entry_saying("aged", now(), 100s), now());
+    detail::dated::write(text, std::chrono::system_clock::now() - 40s);
+    REQUIRE(one.command("SET", "llmkit:1:" + to_hex(key(1)), text));
+    auto found = one.loop.wait(one.store.find(key(1), now(), within(60s)));
+    REQUIRE(found.value());
+    CHECK(found->entry()->fresh_until - now() <= 61s);
+    CHECK(found->entry()->keep_until - now() <= 61s);
+    CHECK(now() - found->entry()->stored_at >= 39s);
 }
 
 TEST_CASE("what is no entry of ours is a miss", "[redis]") {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <llmkit/cache/backend.hpp>
+#include <llmkit/cache/dated.hpp>
 #include <llmkit/cache/redis_client.hpp>
 #include <llmkit/cache/redis_lease.hpp>
 #include <llmkit/cache/redis_options.hpp>
@@ -118,6 +119,7 @@ private:
 
     static task<result<cache_hit>> found(std::shared_ptr<core> in, key128 key, time_point now,
                                          limit until) {
+        const executor here = co_await asio::this_coro::executor;
         auto reply = co_await in->client.command(until, "GET", in->name(key));
         if (!reply) {
             ++in->failures;
@@ -125,7 +127,9 @@ private:
         }
         cache_hit hit;
         if (reply->kind() == detail::resp_kind::text) {
-            auto entry = in->codec.decode(reply->take_text(), now);
+            std::string text = reply->take_text();
+            const auto written = detail::dated::take(text, now, clock_handle(here).wall());
+            auto entry = in->codec.decode(std::move(text), written);
             if (!entry) ++in->unreadable;
             if (entry && entry->keep_until > now) hit = cache_hit(std::move(entry), level);
         }
@@ -136,8 +140,10 @@ private:
                                      std::shared_ptr<const cache_entry> entry, time_point now,
                                      limit until) {
         if (!entry || entry->keep_until <= now) co_return result<void>();
-        const std::string text = in->codec.encode(*entry, now);
+        const executor here = co_await asio::this_coro::executor;
+        std::string text = in->codec.encode(*entry, now);
         if (text.empty()) co_return result<void>();
+        detail::dated::write(text, clock_handle(here).wall());
         // Redis knows whole milliseconds, and no time that far ahead.
         constexpr auto most = std::chrono::hours(24 * 3650);
         const auto keep = std::chrono::ceil<std::chrono::milliseconds>(
