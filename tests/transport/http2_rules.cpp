@@ -137,13 +137,10 @@ TEST_CASE("a server that wants HTTP/1.1 for what it was asked gets it, on anothe
         co_await client->more();
         if (!client->unread().starts_with("PRI * HTTP/2.0")) {
             std::string text;
-            bool more = true;
-            while (more) {
-                more = co_await client->request(text);
-                if (!more) break;
-                asked.push_back(text.substr(0, text.find('\r')));
-                co_await client->answer("four");
-            }
+            if (!co_await client->request(text)) co_return;
+            asked.push_back(text.substr(0, text.find('\r')));
+            co_await client->send(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfour");
             co_return;
         }
         co_await client->send(frame(settings_frame, 0, 0) + frame(settings_frame, ack, 0) +
@@ -156,7 +153,8 @@ TEST_CASE("a server that wants HTTP/1.1 for what it was asked gets it, on anothe
         run_test(context, fetch(client, get(server.url()), body));
         CHECK(body.value() == "four");
     }
-    CHECK(server.accepted() == 2);
+    // The second call found the idle connection on which HTTP/2 is spoken, and did not take it.
+    CHECK(server.accepted() == 3);
     CHECK(asked == std::vector<std::string>(2, "GET / HTTP/1.1"));
 }
 
