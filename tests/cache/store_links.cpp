@@ -143,23 +143,34 @@ TEST_CASE("several connections share the commands when the policy allows it", "[
 }
 
 TEST_CASE("who gives up leaves his place, and the others get their own replies", "[store_links]") {
+    go_ahead both;
     go_ahead go;
     scripted_store server([&](store_peer& peer) {
         if (!peer.greet()) return;
         const auto first = peer.command();
         const auto second = peer.command();
+        both.give();
         go.wait();
         peer.say("+" + first.back() + "\r\n+" + second.back() + "\r\n");
         for (auto words = peer.command(); !words.empty(); words = peer.command())
             peer.say("+" + words.back() + "\r\n");
     });
     user one(links_to(server.port()));
+    asio::cancellation_signal stop;
+    std::promise<bool> left;
+    asio::co_spawn(
+        one.loop.get_executor(), links::ask(one.store, resp_command("ECHO", "hasty"), limit()),
+        asio::bind_cancellation_slot(
+            stop.slot(), [&](std::exception_ptr why, answer) { left.set_value(why != nullptr); }));
     auto patient = one.begin("patient");
-    CHECK(text(one.ask("hasty", 50ms)) == "timeout");
+    both.wait();
+    asio::post(one.loop.get_executor(), [&] { stop.emit(asio::cancellation_type::terminal); });
+    CHECK(left.get_future().get());
+    CHECK(text(one.ask("late", 20ms)) == "timeout");  // nothing is said yet
     go.give();
     CHECK(text(patient.get()) == "patient");
     CHECK(text(one.ask("later")) == "later");
-    CHECK(one.store->figures().given_up == 1);
+    CHECK(one.store->figures().given_up == 2);
     CHECK(server.accepted() == 1);
 }
 

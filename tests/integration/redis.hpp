@@ -68,7 +68,10 @@ public:
         ::waitpid(process_, nullptr, 0);
         process_ = -1;
     }
-    void stop() const { ::kill(process_, SIGSTOP); }
+    void stop() const {
+        ::kill(process_, SIGSTOP);
+        ::waitpid(process_, nullptr, WUNTRACED);  // until it stands still
+    }
     void go_on() const { ::kill(process_, SIGCONT); }
     std::string url(const std::string& who = "") const {
         return "redis://" + who + "127.0.0.1:" + std::to_string(port);
