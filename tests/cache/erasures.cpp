@@ -19,32 +19,37 @@ TEST_CASE("a mark tells that its key was erased", "[tiered]") {
     CHECK(marks.of(key(1)) != before);
 }
 
-TEST_CASE("what could not be erased covers what was stored until then", "[tiered]") {
-    detail::unerased_keys keys;
+TEST_CASE("what was erased covers what was stored before", "[tiered]") {
+    detail::erased_keys keys;
     CHECK_FALSE(keys.covers(key(1), time_point(1h)));
-    keys.add(key(1), time_point(2h));
+    const bool gone = GENERATE(false, true);
+    keys.add(key(1), time_point(2h), gone);
     CHECK(keys.covers(key(1), time_point(1h)));
-    CHECK(keys.covers(key(1), time_point(2h)));
+    CHECK(keys.covers(key(1), time_point(2h - 1ns)));
+    CHECK(keys.covers(key(1), time_point(2h)) == !gone);
     CHECK_FALSE(keys.covers(key(1), time_point(2h + 1ns)));
     CHECK_FALSE(keys.covers(key(2), time_point(1h)));
-    keys.remove(key(1));
-    CHECK_FALSE(keys.covers(key(1), time_point(1h)));
+    keys.add(key(1), time_point(3h), gone);
+    CHECK(keys.covers(key(1), time_point(2h)));
 }
 
-TEST_CASE("too many keys that could not be erased cover all that is older", "[tiered]") {
-    detail::unerased_keys keys;
-    for (std::uint64_t n = 0; n < detail::unerased_keys::most; ++n) {
-        keys.add(key(n), time_point(1h));
-        keys.add(key(n), time_point(1h));  // known already
+TEST_CASE("of erased keys that are forgotten, nothing is believed that may still be there",
+          "[tiered]") {
+    detail::erased_keys keys;
+    const std::uint64_t most = detail::erased_keys::most;
+    for (std::uint64_t n = 0; n < most; ++n) {
+        keys.add(key(n), time_point(1h + std::chrono::seconds(n)), n != 1);
+        keys.add(key(n), time_point(1h + std::chrono::seconds(n)), n != 1);  // known already
     }
-    CHECK_FALSE(keys.covers(key(99'999), time_point(1h)));
-    keys.add(key(88'888), time_point(2h));
-    for (const std::uint64_t n : {0, 4095, 88'888, 99'999}) {
-        CHECK(keys.covers(key(n), time_point(2h)));
-        CHECK_FALSE(keys.covers(key(n), time_point(2h + 1ns)));
-    }
-    keys.remove(key(88'888));
+    keys.add(key(most), time_point(9h), true);  // pushes out the first, which is gone everywhere
+    CHECK_FALSE(keys.covers(key(0), time_point(0h)));
     CHECK(keys.covers(key(1), time_point(1h)));
+    CHECK(keys.covers(key(most), time_point(8h)));
+    keys.add(key(most + 1), time_point(9h), true);  // and the second, which perhaps is not
+    for (const std::uint64_t n : {0, 1, 99'999}) {
+        CHECK(keys.covers(key(n), time_point(1h)));
+        CHECK_FALSE(keys.covers(key(n), time_point(1h + 1s)));
+    }
 }
 
 }  // namespace test_cache_erasures

@@ -25,8 +25,9 @@ public:
         bool fails = false;           // look-ups
         bool fails_to_write = false;  // writes and erasures
         bool ignores_limits = false;
-        std::function<void()> on_find;               // may throw
-        std::function<void(key128)> on_put;          // when it is done
+        bool reads_first = false;            // what a look-up gives is of the time when it began
+        std::function<void()> on_find;       // may throw
+        std::function<void(key128)> on_put;  // when it is done
         std::shared_ptr<const cache_entry> rubbish;  // for any key
         std::vector<time_point> finds, puts;         // when they began
         std::size_t erases = 0, running = 0, running_max = 0;
@@ -76,11 +77,14 @@ private:
                                          key128 key, time_point now, limit until) {
         const busy working(*in);
         in->finds.push_back(now);
+        const auto had = in->entries.find(key);
+        const auto then = had == in->entries.end() ? nullptr : had->second;
         const bool in_time = co_await passed(in, in->find_takes, until);
         if (!in_time) co_return late();
         if (in->on_find) in->on_find();
         if (in->fails) co_return broken();
         if (in->rubbish) co_return cache_hit(in->rubbish, name);
+        if (in->reads_first) co_return then ? cache_hit(then, name) : cache_hit();
         const auto place = in->entries.find(key);
         if (place == in->entries.end()) co_return cache_hit();
         co_return cache_hit(place->second, name);

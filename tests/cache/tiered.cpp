@@ -370,28 +370,53 @@ TEST_CASE("an erasure also reaches a level that is down", "[tiered]") {
 }
 
 TEST_CASE("an erasure is not undone by an answer on its way up or down", "[tiered]") {
+    const bool behind = GENERATE(false, true);
+    const bool quickly = GENERATE(false, true);
+    const bool carrying = GENERATE(false, true);
     // At every moment of a look-up that carries up, and of a write into slow levels.
-    for (int moment = 0; moment < 12; ++moment) {
-        for (const bool behind : {false, true}) {
-            bench b(100ms);
-            if (behind) b.cache.write_behind();
+    for (int moment = 0; moment < 20; ++moment) {
+        CAPTURE(behind, quickly, carrying, moment);
+        bench b(100ms);
+        if (behind) b.cache.write_behind();
+        b.near->reads_first = b.far->reads_first = true;
+        b.near->find_takes = b.far->find_takes = 3ms;
+        b.near->put_takes = b.far->put_takes = 5ms;
+        b.near->erase_takes = b.far->erase_takes = quickly ? 0ms : 2ms;
+        std::optional<child<result<cache_hit>>> reader;
+        std::optional<child<result<void>>> writer;
+        if (carrying) {
             b.put_into(b.far, 1, "old");
-            b.near->find_takes = b.far->find_takes = 3ms;
-            b.near->put_takes = b.far->put_takes = 2ms;
-            b.near->erase_takes = b.far->erase_takes = 2ms;
-            child<result<cache_hit>> reader(b.world.clock(),
-                                            b.cache.find(key(1), b.world.now(), b.within(1s)));
-            child<result<void>> writer(
-                b.world.clock(), b.cache.put(key(2), b.entry("two"), b.world.now(), b.within(1s)));
-            b.world.run_for(std::chrono::milliseconds(moment));
-            CHECK(b.erase(1));
-            CHECK(b.erase(2));
-            b.world.run();
-            CHECK(b.memory.stats().entries == 0);
-            CHECK(b.near->entries.empty());
-            CHECK(b.far->entries.empty());
+            reader.emplace(b.world.clock(), b.cache.find(key(1), b.world.now(), b.within(1s)));
+        } else {
+            writer.emplace(b.world.clock(),
+                           b.cache.put(key(1), b.entry("old"), b.world.now(), b.within(1s)));
         }
+        b.world.run_for(std::chrono::milliseconds(moment));
+        CHECK(b.erase(1));
+        CHECK(b.said(1) == "");
+        b.world.run();
+        CHECK(b.memory.stats().entries == 0);
+        CHECK(b.near->entries.empty());
+        CHECK(b.far->entries.empty());
     }
+}
+
+TEST_CASE("what waits to be written, or is being written, is found no more once it is erased",
+          "[tiered]") {
+    bench b;
+    auto cache = tiered(b.near).write_behind({.writers = 1});
+    b.near->put_takes = 10ms;
+    for (std::uint64_t n = 1; n < 3; ++n)
+        CHECK(b.world.wait(cache.put(key(n), b.entry("x"), b.world.now(), b.within(5s))));
+    b.world.poll();
+    for (std::uint64_t n = 1; n < 3; ++n) {
+        CHECK(b.world.wait(cache.erase(key(n), b.within(1s))));
+        CHECK_FALSE(b.world.wait(cache.find(key(n), b.world.now(), b.within(1s))).value());
+    }
+    CHECK(b.world.elapsed() == 0s);
+    b.world.run();
+    CHECK(b.near->entries.empty());
+    CHECK(b.near->puts.size() == 1);
 }
 
 TEST_CASE("writing through waits for each level, for its limit at most", "[tiered]") {

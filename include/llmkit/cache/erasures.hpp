@@ -1,10 +1,12 @@
 // llmkit/cache/erasures.hpp: keeps what was erased from coming back by what was under way.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <unordered_map>
 
@@ -31,40 +33,48 @@ private:
     std::array<std::atomic<std::uint64_t>, count> marks_{};
 };
 
-/// The keys that a level could not be told to erase: what it still has of them is not given.
-/// Bounded: when there are too many, all that is older is no longer believed. Thread-safe.
-class unerased_keys {
+/// The keys that were erased of late: what was stored before is not given, whoever still has it: a
+/// level that failed to erase it, or one in which a write arrived late. Bounded: the oldest are
+/// forgotten first; of those that perhaps are not gone it is remembered that nothing older may be
+/// believed. Thread-safe.
+class erased_keys {
 public:
     static constexpr std::size_t most = 4096;
 
-    void add(const key128& key, time_point now) {
+    /// `gone`: no level has it any more.
+    void add(const key128& key, time_point now, bool gone) {
         const std::lock_guard lock(mutex_);
-        if (keys_.size() >= most && keys_.count(key) == 0) {
-            keys_.clear();
-            all_before_ = now;
-        }
-        keys_[key] = now;
+        const auto [place, fresh] = keys_.try_emplace(key);
+        place->second = {now, gone};
         any_ = true;
+        if (!fresh) return;
+        order_.push_back(key);
+        if (order_.size() <= most) return;
+        const auto oldest = keys_.find(order_.front());
+        if (!oldest->second.gone) all_before_ = std::max(all_before_, oldest->second.when);
+        keys_.erase(oldest);
+        order_.pop_front();
     }
-    /// The level has erased it after all, or has a newer entry.
-    void remove(const key128& key) {
-        if (!any_) return;
-        const std::lock_guard lock(mutex_);
-        keys_.erase(key);
-        any_ = !keys_.empty() || all_before_ != time_point::min();
-    }
-    /// Whether an entry that was stored at `stored` should have been erased.
+    /// Whether an entry that was stored at `stored` has been erased.
     bool covers(const key128& key, time_point stored) const {
         if (!any_) return false;
         const std::lock_guard lock(mutex_);
         const auto at = keys_.find(key);
-        return stored <= all_before_ || (at != keys_.end() && stored <= at->second);
+        return stored < all_before_ || (at != keys_.end() && at->second.covers(stored));
     }
 
 private:
+    struct erasure {
+        time_point when;
+        bool gone = false;
+        // Virtual time may stand still between the two.
+        bool covers(time_point stored) const { return gone ? stored < when : stored <= when; }
+    };
+
     mutable std::mutex mutex_;
     std::atomic<bool> any_{false};
-    std::unordered_map<key128, time_point> keys_;
+    std::unordered_map<key128, erasure> keys_;
+    std::deque<key128> order_;
     time_point all_before_ = time_point::min();
 };
 

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include <llmkit/cache/backend.hpp>
-#include <llmkit/cache/erasures.hpp>
 #include <llmkit/cache/lease.hpp>
 #include <llmkit/cache/level_figures.hpp>
 #include <llmkit/cache/level_health.hpp>
@@ -114,7 +113,6 @@ public:
     const bool leases;
     level_health health;
     level_counts counts;
-    unerased_keys unerased;
 };
 
 template <cache_backend Store>

@@ -111,11 +111,6 @@ public:
         if (!looking.best) co_return nothing;
         const level_set slow = self->carry_up(looking, key, time.now());
         if (slow != 0) self->queue(key, looking.best.entry(), slow, looking.mark, time);
-        // Erased meanwhile: what was carried up must not outlive that.
-        const bool erased = self->marks_.of(key) != looking.mark;
-        for (std::size_t i = 0; erased && i < self->levels_.size(); ++i) {
-            if (self->levels_[i]->instant) co_await erase_at(self, i, key, time, until);
-        }
         co_return std::move(looking.best);
     }
 
@@ -160,6 +155,7 @@ public:
         const executor here = co_await asio::this_coro::executor;
         const clock_handle time(here);
         self->marks_.erased(key);
+        self->erased_.add(key, time.now(), false);
         self->forget(key);
         for (const auto& each : self->levels_) each->try_erase(key);
         result<void> all;
@@ -168,6 +164,7 @@ public:
             auto failed = co_await erase_at(self, i, key, time, until);
             if (failed) all = *failed;
         }
+        self->erased_.add(key, time.now(), static_cast<bool>(all));
         co_return all;
     }
 
@@ -197,7 +194,7 @@ private:
     void note(search& looking, std::size_t i, const key128& key, time_point now, cache_hit found) {
         any_level& level = *levels_[i];
         if (!found || now >= found.entry()->keep_until ||
-            level.unerased.covers(key, found.entry()->stored_at)) {
+            erased_.covers(key, found.entry()->stored_at)) {
             level_counts::add(level.counts.misses);
             looking.lacking |= bit(i);
             return;
@@ -252,7 +249,6 @@ private:
         any_level& level = *levels_[i];
         if (!level.try_put(key, kept_for(entry, level.policy.ttl, now), now)) return false;
         level_counts::add(level.counts.writes);
-        level.unerased.remove(key);
         return true;
     }
     task<void> write(pending_write what, clock_handle time) override {
@@ -285,7 +281,6 @@ private:
             if (put) {
                 level_counts::add(level.counts.writes);
                 level_counts::add(level.counts.bytes_written, bytes);
-                level.unerased.remove(key);
                 kept = true;
             }
             // Erased meanwhile, perhaps before this arrived there.
@@ -294,23 +289,18 @@ private:
         }
         co_return kept;
     }
-    /// From one level. What it cannot erase is not given any more.
+    /// From one level.
     static task<std::optional<error>> erase_at(self_ptr self, std::size_t i, key128 key,
                                                clock_handle time, limit until) {
         any_level& level = *self->levels_[i];
         const time_point began = time.now();
         const limit mine = until.earliest(after(began, level.policy.write_limit));
         const level_call call(level, began, level.policy.write_limit, mine);
-        level.unerased.add(key, began);  // also while it is under way, and if it is cut short
         auto gone =
             co_await level_answer(self, level.policy.enforced, time, mine, level.erase(key, mine));
         call.ended(time.now(), gone ? nullptr : &gone.error());
         std::optional<error> failed;
-        if (gone) {
-            level.unerased.remove(key);
-        } else {
-            failed = gone.error();
-        }
+        if (!gone) failed = gone.error();
         co_return failed;
     }
 
@@ -318,6 +308,7 @@ private:
     std::size_t front_ = 0;
     std::atomic<bool> behind_{false};
     erase_marks marks_;
+    erased_keys erased_;
 };
 
 }  // namespace llmkit::detail

@@ -40,6 +40,7 @@ struct pending_write {
     level_set levels = 0;
     std::size_t bytes = 0;
     std::uint64_t mark = 0;  // of the key, when this was put (`erase_marks`)
+    bool forgotten = false;  // erased while it was being written
 };
 
 /// The queue alone: who writes, and when, is left to others. Guarded by its owner's mutex. Entries
@@ -104,12 +105,15 @@ public:
         const auto at = by_key_.find(key);
         if (at != by_key_.end()) return &*at->second;
         for (const pending_write& each : writing_) {
-            if (each.key == key) return &each;
+            if (each.key == key && !each.forgotten) return &each;
         }
         return nullptr;
     }
-    /// Takes out what waits under this key.
+    /// Takes out what waits under this key, and finds what is being written no more.
     void forget(const key128& key, entries& gone) {
+        for (pending_write& each : writing_) {
+            if (each.key == key) each.forgotten = true;
+        }
         const auto at = by_key_.find(key);
         if (at != by_key_.end()) take_out(at->second, gone);
     }
