@@ -46,7 +46,7 @@ TEST_CASE("of erased keys that are forgotten, nothing is believed that may still
     CHECK(keys.covers(key(1), time_point(1h)));
     CHECK(keys.covers(key(most), time_point(8h)));
     keys.add(key(most + 1), time_point(9h), true);  // and the second, which perhaps is not
-    for (const std::uint64_t n : {0, 1, 99'999}) {
+    for (const std::uint64_t n : {0U, 1U, 99'999U}) {
         CHECK(keys.covers(key(n), time_point(1h)));
         CHECK_FALSE(keys.covers(key(n), time_point(1h + 1s)));
     }
