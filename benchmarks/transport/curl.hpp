@@ -88,8 +88,10 @@ public:
                 const CURLcode how = message->data.result;
                 if (how == CURLE_OK && done->text.size() == answer_size) ++answered;
                 curl_multi_remove_handle(multi_, done->handle);
-                // libcurl 7.88 gives up some calls when a connection is opened for HTTP/2.
+                // libcurl 7.88 gives up some calls when a connection is opened for HTTP/2, and would
+                // use that connection for them again.
                 const bool again = how != CURLE_OK && ++failed_ < 1000;
+                curl_easy_setopt(done->handle, CURLOPT_FRESH_CONNECT, again ? 1L : 0L);
                 if (!again) ++ended;
                 if (again) --asked;
                 if (asked < calls) ask(*done);
